@@ -1,0 +1,11 @@
+//! The stored nouns: what a trainyard knows about, free of HTTP, SQL and threads.
+
+pub mod dataset;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod job_spec;
+pub mod model;
+pub mod page;
+pub mod problem;
+pub mod tenant;

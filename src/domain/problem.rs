@@ -1,0 +1,95 @@
+//! Errors for people, free of any transport: what was wrong, where, and what to send instead.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::nn::spec::Fault;
+
+/// The kinds of problem; each has one stable type URI and one HTTP status in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    MalformedJson,
+    MalformedRequest,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    RequestTimeout,
+    Conflict,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidDataset,
+    InvalidSpec,
+    InvalidFeatures,
+    JobTooLarge,
+    TooManyRequests,
+    Internal,
+    Unavailable,
+    InsufficientStorage,
+}
+
+/// Where in an uploaded table a fault is, both from 1; a column counts fields, not bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub line: u64,
+    pub column: u64,
+}
+
+/// A refusal or failure: `detail` and `faults` are for the client, `source` is for the log only.
+#[derive(Debug)]
+pub struct Problem {
+    pub kind: Kind,
+    /// One sentence that says what to change.
+    pub detail: String,
+    pub faults: Vec<Fault>,
+    /// For a table's faults.
+    pub place: Option<Place>,
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            faults: Vec::new(),
+            place: None,
+            source: None,
+        }
+    }
+
+    /// A failure that is ours: the client learns nothing but that, the log gets the source.
+    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::new(Kind::Internal, "The server failed; the fault is not yours. Its log has the request id.")
+        }
+    }
+
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("There is no such {what}."))
+    }
+
+    /// Several faults of one document; the detail counts them.
+    pub fn faults(kind: Kind, what: &str, faults: Vec<Fault>) -> Self {
+        let detail = match faults.as_slice() {
+            [only] => format!("{what}: {} {}.", only.pointer, only.detail.trim_end_matches(['.', '?'])),
+            many => format!("{what}: {} faults, listed in errors.", many.len()),
+        };
+        Self {
+            faults,
+            ..Self::new(kind, detail)
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,12 @@
+//! trainyard: training as a service. A table in, a trained network out, over HTTP.
+//!
+//! The folders are the layers; an arrow only ever points down this list.
+
+pub mod api;
+pub mod cli;
+pub mod training;
+pub mod serving;
+pub mod store;
+pub mod domain;
+pub mod data;
+pub mod nn;

@@ -1,0 +1,4 @@
+//! The numeric core: networks, their gradients and their training, free of clocks, threads' owners, files and HTTP.
+
+pub mod spec;
+pub mod weights;
