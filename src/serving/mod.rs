@@ -1,0 +1,11 @@
+//! Trained models in memory, and all that is asked of them: predictions, explanations, evaluations.
+
+mod cache;
+mod evaluate;
+mod explain;
+mod predictor;
+
+pub use cache::Serving;
+pub use evaluate::{ConfusionMatrix, Evaluation};
+pub use explain::{Explanation, LayerOutputs};
+pub use predictor::{ClassPrediction, Prediction, Predictions, Predictor, ValuePrediction};
