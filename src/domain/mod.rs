@@ -1,7 +1,7 @@
 //! The stored nouns: what a trainyard knows about, free of HTTP, SQL and threads.
 
-pub mod dataset;
 pub mod artifact;
+pub mod dataset;
 pub mod event;
 pub mod id;
 pub mod job;
