@@ -1,0 +1,15 @@
+//! The arithmetic everything else in `nn` is made of: matrix products, elementary functions, sums in a fixed order.
+//!
+//! The only `unsafe` of the crate is here. Every result has the same bits at every SIMD [`Level`] and any number of
+//! threads: sums have a fixed order, fused multiply-adds are asked for by name, `exp` and its kin are our own polynomials.
+
+pub mod curve;
+mod float;
+mod level;
+pub mod product;
+pub mod reduce;
+
+pub use curve::Curve;
+pub use float::Float;
+pub use level::{Kernel, Level, dispatch};
+pub use product::Workspace;
