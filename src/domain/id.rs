@@ -25,11 +25,11 @@ fn parse(prefix: &'static str, text: &str) -> Result<Uuid, InvalidId> {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $example:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $pattern:literal, $example:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schema(value_type = String, pattern = concat!("^", $prefix, "[0-9a-f]{32}$"), example = $example)]
+        #[schema(value_type = String, pattern = $pattern, example = $example)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -71,11 +71,11 @@ macro_rules! ids {
 
 ids! {
     /// An uploaded table.
-    DatasetId = "ds_", "ds_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    DatasetId = "ds_", "^ds_[0-9a-f]{32}$", "ds_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
     /// A training job.
-    JobId = "job_", "job_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    JobId = "job_", "^job_[0-9a-f]{32}$", "job_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
     /// A trained network.
-    ModelId = "mdl_", "mdl_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    ModelId = "mdl_", "^mdl_[0-9a-f]{32}$", "mdl_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
 }
 
 #[cfg(test)]
@@ -86,7 +86,13 @@ mod tests {
     fn an_id_survives_its_text_and_nothing_else_parses() {
         let id = DatasetId::generate();
         assert_eq!(id.to_string().parse::<DatasetId>().unwrap(), id);
-        for wrong in ["", "ds_", "job_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f", "ds_01938F4E5A7C7D2E9B1F3A5C7E9D1B3F", "../etc/passwd"] {
+        for wrong in [
+            "",
+            "ds_",
+            "job_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f",
+            "ds_01938F4E5A7C7D2E9B1F3A5C7E9D1B3F",
+            "../etc/passwd",
+        ] {
             assert!(wrong.parse::<DatasetId>().is_err(), "{wrong}");
         }
     }
