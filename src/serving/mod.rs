@@ -3,9 +3,10 @@
 mod cache;
 mod evaluate;
 mod explain;
+mod models;
 mod predictor;
 
-pub use cache::Serving;
 pub use evaluate::{ConfusionMatrix, Evaluation};
 pub use explain::{Explanation, LayerOutputs};
+pub use models::Serving;
 pub use predictor::{ClassPrediction, Prediction, Predictions, Predictor, ValuePrediction};
