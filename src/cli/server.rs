@@ -1,0 +1,102 @@
+//! A whole server in this process: store, runner, model cache and HTTP, started and stopped in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, AppState, Limits};
+use crate::serving::Serving;
+use crate::store::Store;
+use crate::training::{Runner, RunnerOptions};
+
+/// What a server keeps where, and how much it may take.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Data and resources")]
+pub(super) struct ServerOptions {
+    /// Folder that holds everything: the database and the uploaded tables; made when it isn't there
+    #[arg(
+        long,
+        env = "TRAINYARD_DATA_DIR",
+        value_name = "FOLDER",
+        default_value = "./trainyard-data"
+    )]
+    pub(super) data_dir: PathBuf,
+    /// Jobs that train at the same time; more wait in the queue [default: the number of cores]
+    #[arg(long, env = "TRAINYARD_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// Estimated memory a job may need, in MiB; a larger one is refused
+    #[arg(
+        long,
+        env = "TRAINYARD_MAX_JOB_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = 4096
+    )]
+    max_job_memory_mib: u32,
+    /// Memory for models that were used lately, in MiB
+    #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
+    model_cache_mib: u32,
+}
+
+impl ServerOptions {
+    fn runner(&self) -> RunnerOptions {
+        let mut options = RunnerOptions {
+            max_memory_bytes: u64::from(self.max_job_memory_mib) << 20,
+            ..RunnerOptions::default()
+        };
+        if let Some(workers) = self.workers {
+            options.workers = workers.into();
+        }
+        options
+    }
+}
+
+pub(super) struct Server {
+    address: SocketAddr,
+    stop: CancellationToken,
+    runner: Runner,
+    http: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Returns once the server answers.
+    pub(super) async fn start(bind: SocketAddr, options: &ServerOptions) -> Result<Self> {
+        // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
+        let listener = TcpListener::bind(bind).await.with_context(|| {
+            format!(
+                "cannot listen on {bind}; if the port is taken, another --bind or TRAINYARD_BIND chooses another one"
+            )
+        })?;
+        let address = listener.local_addr()?;
+        let folder = options.data_dir.display();
+        let store = Store::open(&options.data_dir)
+            .await
+            .with_context(|| format!("cannot use the data folder {folder}"))?;
+        let stop = CancellationToken::new();
+        let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
+        let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
+        let state = AppState::new(store, runner.clone(), serving, Limits::default(), stop.clone());
+        let http = tokio::spawn(api::serve(listener, state, stop.clone()));
+        Ok(Self {
+            address,
+            stop,
+            runner,
+            http,
+        })
+    }
+
+    /// `http://` and the address it listens on.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Refuses new work, ends streams, checkpoints what trains, and returns when all of it is stored.
+    pub(super) async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        let ((), http) = tokio::join!(self.runner.stopped(), self.http);
+        Ok(http??)
+    }
+}
