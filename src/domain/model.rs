@@ -9,20 +9,13 @@ use utoipa::ToSchema;
 use super::id::{DatasetId, JobId, ModelId};
 use super::job_spec::JobSpec;
 use crate::data::encoder::InputColumn;
+pub use crate::nn::spec::ParameterCounts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     Classification,
     Regression,
-}
-
-/// Numbers of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ParameterCounts {
-    pub total: u64,
-    pub trainable: u64,
-    pub non_trainable: u64,
 }
 
 /// What a client sees of a model.
