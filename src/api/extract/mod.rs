@@ -1,0 +1,10 @@
+//! What handlers are given: ids, query parameters and bodies that were read strictly, or a problem that says what to change.
+
+pub(crate) mod body;
+mod id;
+mod json;
+mod query;
+
+pub(crate) use id::Id;
+pub(crate) use json::Json;
+pub(crate) use query::{FromQuery, Query, QueryReader};

@@ -1,0 +1,92 @@
+//! Every limit of the HTTP side: a name, a default, a reason.
+
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// What one client, or all of them together, may take. Numbers of the table itself (rows, columns, fields) are limited
+/// where tables are read, those of a network and a job where specs are checked.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A JSON body. Parsed, it takes up to sixteen times its size in memory.
+    pub json_body_bytes: u64,
+    /// An uploaded table, as it comes and after gunzip: a table is held in memory while it trains.
+    pub upload_bytes: u64,
+    /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
+    /// Tables compress 3 to 20 times; a thousand times is a bomb.
+    pub gzip_ratio: u64,
+    /// Below this size nobody is harmed, whatever the ratio.
+    pub gzip_free_bytes: u64,
+    /// The CSV of predict/csv: it is never held as a whole, so this only bounds the time of one call.
+    pub prediction_csv_bytes: u64,
+    /// Rows of one JSON prediction: what a server answers in well under a second. More rows go through predict/csv.
+    pub instances: usize,
+    /// Items of a page of a list, when the client names no number.
+    pub page_default: u32,
+    pub page_max: u32,
+    /// Rows of a preview, when the client names no number: what fits a screen.
+    pub preview_default: u32,
+    pub preview_max: u32,
+    /// The longest `?wait=`: proxies commonly cut a silent request after a minute.
+    pub wait_max: Duration,
+    /// Faults listed in one answer; a body with a million faults must not become an answer of 100 MB.
+    pub listed_faults: usize,
+    /// Event streams open at once: each holds a connection and a task.
+    pub event_streams: usize,
+    /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
+    pub event_keep_alive: Duration,
+    /// Uploads received at once: each writes to the disk and may profile a table on a core.
+    pub uploads: usize,
+    /// Connections open at once, idle ones included; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Time for a request's head to arrive, and for an idle connection to send its next.
+    pub head_timeout: Duration,
+    /// Headers of a request, names and values.
+    pub header_bytes: usize,
+    /// Path and query of a request.
+    pub uri_bytes: usize,
+    /// The longest silence inside a request's body.
+    pub body_idle: Duration,
+    /// What a body must bring per second of waiting for it, once `body_idle` has passed: less is not a client but an attack.
+    pub body_bytes_per_s: u64,
+    /// The longest a client may leave an answer unread.
+    pub send_idle: Duration,
+    /// After an early answer (413, 415) the rest of the body is read and dropped for this long, so that the client
+    /// reads the answer instead of seeing its connection reset.
+    pub linger: Duration,
+    /// From the order to stop to the end of the last connection; the platform kills at 30 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            json_body_bytes: 32 * MIB,
+            upload_bytes: 2 * GIB,
+            gzip_ratio: 200,
+            gzip_free_bytes: 16 * MIB,
+            prediction_csv_bytes: 2 * GIB,
+            instances: 10_000,
+            page_default: 50,
+            page_max: 200,
+            preview_default: 20,
+            preview_max: 1000,
+            wait_max: Duration::from_secs(60),
+            listed_faults: 1000,
+            event_streams: 256,
+            event_keep_alive: Duration::from_secs(15),
+            uploads: 8,
+            connections: 1024,
+            head_timeout: Duration::from_secs(20),
+            header_bytes: 32 * KIB as usize,
+            uri_bytes: 8 * KIB as usize,
+            body_idle: Duration::from_secs(20),
+            body_bytes_per_s: KIB,
+            send_idle: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            drain: Duration::from_secs(15),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What surrounds every request: its id, its line in the log, the limits of its head, and the headers of its answer.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::error::{ApiError, render, slug};
+use super::limits::Limits;
+use super::pace::paced;
+use crate::domain::problem::{Kind, Problem};
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Runs a request and finishes its answer. Problems are rendered here, whoever raised them.
+pub(crate) async fn surround(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let started = Instant::now();
+
+    let mut response = match check_head(&request, &limits) {
+        Ok(()) => {
+            let request = request.map(|body| paced(body, &limits));
+            next.run(request).instrument(span.clone()).await
+        }
+        Err(error) => error.into_response(),
+    };
+    let _entered = span.entered();
+    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+        log(&problem);
+        let rendered = render(&problem, &id, limits.listed_faults);
+        let mut headers = std::mem::take(response.headers_mut());
+        headers.extend(rendered.headers().clone());
+        response = rendered;
+        *response.headers_mut() = headers;
+    }
+    finish_headers(response.headers_mut(), &id);
+    tracing::info!(
+        status = response.status().as_u16(),
+        latency_ms = started.elapsed().as_millis() as u64,
+        "answered"
+    );
+    response
+}
+
+/// The client's own id where it is one that can stand in a log, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let given = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let given = given.filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(fits));
+    given.map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
+}
+
+fn check_head(request: &Request, limits: &Limits) -> Result<(), ApiError> {
+    let uri = request.uri();
+    if uri.path().len() + uri.query().map_or(0, str::len) > limits.uri_bytes {
+        let detail = format!("Path and query are longer than {} bytes together.", limits.uri_bytes);
+        return Err(ApiError::new(Kind::UriTooLong, detail));
+    }
+    let header_bytes: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if header_bytes > limits.header_bytes {
+        let detail = format!("The headers are longer than {} bytes together.", limits.header_bytes);
+        return Err(ApiError::new(Kind::HeadersTooLarge, detail));
+    }
+    Ok(())
+}
+
+/// Logs what the client isn't told. Debug formatting escapes control characters.
+fn log(problem: &Problem) {
+    match &problem.source {
+        Some(source) => tracing::error!(problem = slug(problem.kind), source = ?chain(source.as_ref()), "failed"),
+        None => tracing::debug!(problem = slug(problem.kind), detail = ?problem.detail, "refused"),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The id, and what keeps a browser from doing anything with an answer but reading it.
+fn finish_headers(headers: &mut HeaderMap, id: &str) {
+    let id = HeaderValue::from_str(id).expect("an id is made of letters, digits and -_.");
+    headers.insert(&X_REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    let default = |headers: &mut HeaderMap, name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    default(
+        headers,
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    );
+    default(headers, header::CACHE_CONTROL, "no-store");
+}
+
+pub(crate) async fn no_such_route() -> ApiError {
+    ApiError::new(
+        Kind::NotFound,
+        "There is nothing at this path; /docs lists what there is.",
+    )
+}
+
+/// axum adds the `allow` header.
+pub(crate) async fn no_such_method() -> ApiError {
+    ApiError::new(
+        Kind::MethodNotAllowed,
+        "This path doesn't take that method; the allow header names those it takes.",
+    )
+}
+
+/// What the panic catcher answers; the panic hook has already written where it was.
+pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
+    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+    let message = message.unwrap_or_else(|| "a panic without a message".to_owned());
+    ApiError::from(Problem::internal(message)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{get, post};
+    use http::StatusCode;
+    use serde_json::Value;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+    use crate::api::extract::Json;
+
+    async fn echo(Json(value): Json) -> String {
+        value.to_string()
+    }
+
+    async fn panic() {
+        panic!("the database password is 1234")
+    }
+
+    fn router() -> Router {
+        let limits = Arc::new(Limits {
+            json_body_bytes: 16,
+            uri_bytes: 64,
+            ..Limits::default()
+        });
+        Router::new()
+            .route("/echo", post(echo))
+            .route("/panic", get(panic))
+            .fallback(no_such_route)
+            .method_not_allowed_fallback(no_such_method)
+            .with_state(limits.clone())
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn_with_state(limits, surround))
+    }
+
+    async fn send(request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, HeaderMap, Value) {
+        let response = router().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (
+            parts.status,
+            parts.headers,
+            serde_json::from_slice(&body).unwrap_or_default(),
+        )
+    }
+
+    #[tokio::test]
+    async fn every_answer_carries_the_clients_id_or_a_new_one() {
+        let (_, headers, body) = send(Request::get("/nowhere").header("x-request-id", "abc-1"), "").await;
+        assert_eq!(
+            (&headers["x-request-id"], &body["request_id"]),
+            (&HeaderValue::from_static("abc-1"), &"abc-1".into())
+        );
+        for wrong in ["", "a b", "a\tb", "\"", &"x".repeat(65)] {
+            let (_, headers, _) = send(Request::get("/nowhere").header("x-request-id", wrong), "").await;
+            assert_eq!(headers["x-request-id"].len(), 32, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_framework_refuses_is_problem_json_too() {
+        let cases = [
+            (Request::get("/nowhere"), 404, "/problems/not-found"),
+            (Request::delete("/echo"), 405, "/problems/method-not-allowed"),
+            (
+                Request::get(format!("/{}", "x".repeat(64))),
+                414,
+                "/problems/uri-too-long",
+            ),
+            (
+                Request::get("/echo").header("x", "y".repeat(40_000)),
+                431,
+                "/problems/headers-too-large",
+            ),
+            (Request::get("/panic"), 500, "/problems/internal"),
+        ];
+        for (request, status, kind) in cases {
+            let (got, headers, body) = send(request, "").await;
+            assert_eq!((got.as_u16(), body["type"].as_str()), (status, Some(kind)));
+            assert_eq!(headers["content-type"], "application/problem+json");
+            assert_eq!(headers["x-content-type-options"], "nosniff");
+            assert!(!body.to_string().contains("1234"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_method_is_told_which_ones_there_are() {
+        let (_, headers, _) = send(Request::delete("/echo"), "").await;
+        assert_eq!(headers["allow"], "POST");
+    }
+
+    #[tokio::test]
+    async fn a_json_body_must_be_declared_small_and_well_formed() {
+        let json = || Request::post("/echo").header("content-type", "application/json");
+        assert_eq!(send(json(), "[1]").await.0, 200);
+        let chunked = Body::from_stream(futures_util::stream::iter(
+            ["[1,2,3,", "4,5,6,7,8,9]"].map(Ok::<_, std::io::Error>),
+        ));
+        let broken = Body::from_stream(futures_util::stream::iter([
+            Ok("[1"),
+            Err(std::io::Error::other("gone")),
+        ]));
+        let cases: Vec<(_, Body, u16, &str)> = vec![
+            (json(), "[1".into(), 400, "malformed-json"),
+            (json(), broken, 400, "malformed-request"),
+            (
+                json().header("content-length", "17"),
+                Body::from(" ".repeat(17)),
+                413,
+                "body-too-large",
+            ),
+            (json(), chunked, 413, "body-too-large"),
+            (
+                json().header("content-encoding", "gzip"),
+                "[1]".into(),
+                415,
+                "unsupported-media-type",
+            ),
+            (
+                Request::post("/echo").header("content-type", "text/plain"),
+                "[1]".into(),
+                415,
+                "unsupported-media-type",
+            ),
+            (Request::post("/echo"), "[1]".into(), 415, "unsupported-media-type"),
+        ];
+        for (request, body, status, kind) in cases {
+            let (got, _, answer) = send(request, body).await;
+            assert_eq!(
+                (got.as_u16(), answer["type"].as_str()),
+                (status, Some(format!("/problems/{kind}").as_str()))
+            );
+        }
+    }
+}
