@@ -80,7 +80,7 @@ const NN_CRATES: &[&str] = &[
 
 /// What the layers that only compute never touch.
 const PURE: &[&str] = &["nn/", "data/", "domain/"];
-const IMPURE: &[&str] = &["env", "fs", "net", "process", "thread", "time"];
+const IMPURE: &[&str] = &["fs", "net", "process", "thread", "time"];
 
 const MAX_LINES: usize = 400;
 
