@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::data::table_error::TableError;
 use crate::nn::spec::Fault;
 
 /// The kinds of problem; each has one stable type URI and one HTTP status in the contract.
@@ -81,6 +82,21 @@ impl Problem {
         Self {
             faults,
             ..Self::new(kind, detail)
+        }
+    }
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Invalid(fault) => Self {
+                place: fault.line.map(|line| Place {
+                    line,
+                    column: fault.column.unwrap_or(1),
+                }),
+                ..Self::new(Kind::InvalidDataset, fault.detail)
+            },
+            TableError::Io(error) => Self::internal(error),
         }
     }
 }

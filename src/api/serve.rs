@@ -1,0 +1,79 @@
+//! The accept loop: as many connections as the limit allows, each with deadlines, ended in good order.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use super::limits::Limits;
+use super::{AppState, router};
+
+/// The largest head hyper reads. Above [`Limits::header_bytes`], so that a head between the two gets a problem+json.
+const HEAD_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Serves until `stop` is cancelled, and returns when the requests under way are answered, or at the drain limit.
+pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) -> io::Result<()> {
+    let limits = state.limits.clone();
+    let service = TowerToHyperService::new(router(state));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(HEAD_BUFFER_BYTES);
+    let connections = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(limits.connections));
+
+    while let Some((stream, slot)) = stop.run_until_cancelled(accept(&listener, &slots)).await {
+        let io = TokioIo::new(Connection::new(stream, &limits));
+        let connection = connections.watch(http.serve_connection(io, service.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    finish(connections, &limits).await;
+    Ok(())
+}
+
+/// The next connection and its slot. While all slots are taken, clients wait in the kernel's queue.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+    let slot = slots
+        .clone()
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are written whole: waiting for more to send only delays them.
+                stream.set_nodelay(true).ok();
+                return (stream, slot);
+            }
+            // The client is gone already, or the process is out of file descriptors, which others will give back.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn finish(connections: GracefulShutdown, limits: &Limits) {
+    let open = connections.count();
+    if tokio::time::timeout(limits.drain, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(open, "some connections were cut: their requests took too long to end");
+    }
+}
