@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The client verbs and the demo know a server by its HTTP API only.
     ("cli/", &[]),
     ("cli/server.rs", &["api", "training", "serving", "store"]),
-    ("cli/openapi.rs", &["api"]),
+    ("cli/mod.rs", &["api"]),
     ("api/", &["training", "serving", "store", "domain", "data", "nn"]),
     ("training/", &["store", "domain", "data", "nn"]),
     ("serving/", &["store", "domain", "data", "nn"]),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::views::{Dataset, Job};
 
 /// Which server a client verb speaks to.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(super) struct ServerArgs {
     /// The server's address
     #[arg(

@@ -1,20 +1,22 @@
 //! The command line: the server, the demo, and client verbs that speak HTTP only.
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 mod client;
 mod demo;
+mod follow;
 mod health;
 mod logging;
-mod openapi;
 mod serve;
 mod server;
 mod stop_signal;
+mod verbs;
 mod views;
-mod watch;
 
 /// Training as a service: a table in, a trained network out, over HTTP.
 #[derive(Parser)]
@@ -28,8 +30,19 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
+    Upload(verbs::UploadArgs),
+    Train(verbs::TrainArgs),
+    Watch(verbs::WatchArgs),
+    Predict(verbs::PredictArgs),
     Health(health::HealthArgs),
+    /// Print the OpenAPI document of the HTTP API
     Openapi,
+    /// Print what makes a shell complete this command
+    ///
+    /// For bash: source <(trainyard completions bash)
+    Completions {
+        shell: Shell,
+    },
 }
 
 /// Runs the command that the process was started with.
@@ -50,8 +63,51 @@ fn execute(command: Command) -> Result<()> {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Upload(args) => verbs::upload(args).await,
+            Command::Train(args) => verbs::train(args).await,
+            Command::Watch(args) => verbs::watch(args).await,
+            Command::Predict(args) => verbs::predict(args).await,
             Command::Health(args) => health::run(args).await,
-            Command::Openapi => openapi::run(),
+            Command::Openapi => print(&crate::api::document_json()),
+            Command::Completions { shell } => print(&completions(shell)),
         }
     })
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "trainyard", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// Prints a document; a reader that has seen enough (`trainyard openapi | head`) is no error.
+fn print(document: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", document.trim_end()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_declared_without_contradiction() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_that_shapes_the_server_has_a_variable() {
+        let commands = Cli::command();
+        let serve = commands.find_subcommand("serve").unwrap();
+        for option in serve
+            .get_arguments()
+            .filter(|option| !["help", "version"].contains(&option.get_id().as_str()))
+        {
+            let variable = format!("TRAINYARD_{}", option.get_id().as_str().to_uppercase());
+            assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+        }
+    }
 }

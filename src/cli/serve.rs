@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::builder::FalseyValueParser;
 
 use super::logging::LogArgs;
-use super::server::{Server, ServerOptions};
+use super::server::{self, Server, ServerOptions};
 use super::stop_signal::StopSignal;
 
 /// Start the server

@@ -54,6 +54,12 @@ impl ServerOptions {
     }
 }
 
+/// Reads what `--bind` is given.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it takes an address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
 pub(super) struct Server {
     address: SocketAddr,
     stop: CancellationToken,

@@ -59,9 +59,9 @@ fn job(dataset: &Dataset, name: &str, optimizer: Value, batch_size: u64) -> Valu
 async fn side_by_side<const N: usize>(guide: &Guide, jobs: [Value; N]) -> Result<Vec<Job>> {
     let mut running = JoinSet::new();
     for (index, job) in jobs.iter().enumerate() {
-        let (client, watch) = (guide.client.clone(), guide.watch.clone());
+        let (client, follower) = (guide.client.clone(), guide.follower.clone());
         let job = client.submit(job).await?;
-        running.spawn(async move { (index, watch.follow(&client, job).await) });
+        running.spawn(async move { (index, follower.follow(&client, job).await) });
     }
     let mut done = running.join_all().await;
     done.sort_by_key(|(index, _)| *index);

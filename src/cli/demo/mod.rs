@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::client::{Client, Table};
+use super::follow::Follower;
 use super::logging::LogArgs;
-use super::server::{Server, ServerOptions};
+use super::server::{self, Server, ServerOptions};
 use super::stop_signal::StopSignal;
 use super::views::{Dataset, Job};
-use super::watch::Watch;
 
 mod by_hand;
 mod comparison;
@@ -74,13 +74,13 @@ pub(super) async fn run(args: DemoArgs) -> Result<()> {
 /// What every exercise needs.
 struct Guide {
     client: Client,
-    watch: Watch,
+    follower: Follower,
 }
 
 async fn exercises(client: Client) -> Result<()> {
     let started = Instant::now();
     let guide = Guide {
-        watch: Watch::on_stdout(),
+        follower: Follower::on_stderr(),
         client,
     };
     let iris = guide
@@ -118,7 +118,7 @@ impl Guide {
 
     async fn train(&self, job: &Value) -> Result<Job> {
         let job = self.client.submit(job).await.context("the job was refused")?;
-        self.watch.follow(&self.client, job).await
+        self.follower.follow(&self.client, job).await
     }
 
     async fn print_summary(&self, model: &str) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Follows jobs to their end: a progress bar each on a terminal, a few plain lines each elsewhere.
+//! Follows jobs to their end: a progress bar each on a terminal, a few plain lines each elsewhere;
+//! on standard error, so that standard output is free for results.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -14,16 +15,16 @@ use super::views::{Job, figures};
 
 /// Where the progress of several jobs is shown, each on a line of its own.
 #[derive(Clone)]
-pub(super) struct Watch {
-    /// `None` when the output is no terminal.
+pub(super) struct Follower {
+    /// `None` when standard error is no terminal.
     bars: Option<MultiProgress>,
 }
 
-impl Watch {
-    pub(super) fn on_stdout() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+impl Follower {
+    pub(super) fn on_stderr() -> Self {
+        let terminal = std::io::stderr().is_terminal();
         Self {
-            bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stdout())),
+            bars: terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
         }
     }
 
@@ -60,9 +61,9 @@ struct Line {
 }
 
 impl Line {
-    fn new(watch: &Watch, job: &Job) -> Self {
+    fn new(follower: &Follower, job: &Job) -> Self {
         let style = ProgressStyle::with_template("  {prefix:<22} {bar:24.cyan/blue} epoch {pos:>5}/{len} {msg}");
-        let bar = watch.bars.as_ref().map(|bars| {
+        let bar = follower.bars.as_ref().map(|bars| {
             let bar = ProgressBar::new(job.progress.epochs)
                 .with_prefix(job.name.clone())
                 .with_message(job.status.clone());
@@ -98,7 +99,7 @@ impl Line {
             bar.set_message(figures(metrics));
             bar.set_position(epoch);
         } else if epoch >= self.next_epoch {
-            println!(
+            eprintln!(
                 "  {:<22} epoch {epoch:>5}/{}  {}",
                 self.name,
                 self.epochs,
@@ -133,7 +134,7 @@ impl Line {
                 bar.set_position(progress.epoch);
                 bar.abandon_with_message(end);
             }
-            None => println!("  {:<22} epoch {:>5}/{}  {end}", self.name, progress.epoch, self.epochs),
+            None => eprintln!("  {:<22} epoch {:>5}/{}  {end}", self.name, progress.epoch, self.epochs),
         }
     }
 }
