@@ -64,6 +64,7 @@ pub(super) struct Server {
     address: SocketAddr,
     stop: CancellationToken,
     runner: Runner,
+    store: Store,
     http: JoinHandle<std::io::Result<()>>,
 }
 
@@ -84,12 +85,13 @@ impl Server {
         let stop = CancellationToken::new();
         let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
-        let state = AppState::new(store, runner.clone(), serving, Limits::default(), stop.clone());
+        let state = AppState::new(store.clone(), runner.clone(), serving, Limits::default(), stop.clone());
         let http = tokio::spawn(api::serve(listener, state, stop.clone()));
         Ok(Self {
             address,
             stop,
             runner,
+            store,
             http,
         })
     }
@@ -103,6 +105,7 @@ impl Server {
     pub(super) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         let ((), http) = tokio::join!(self.runner.stopped(), self.http);
+        self.store.close().await;
         Ok(http??)
     }
 }

@@ -137,11 +137,11 @@ fn print_calls(server: &str, iris: &str, iris_model: &str, housing_model: &str) 
     heading("Try it yourself");
     println!(
         r#"
-curl -s {server}/v1/models/{iris_model}/predict -H 'content-type: application/json' \
-     -d '{{"instances": [{{"꽃잎길이": 6.3, "꽃잎폭": 3.3, "꽃받침길이": 6.0, "꽃받침폭": 2.5}}]}}'
+curl -s {server}/v1/models/{iris_model}/predict \
+     --json '{{"instances": [{{"꽃잎길이": 6.3, "꽃잎폭": 3.3, "꽃받침길이": 6.0, "꽃받침폭": 2.5}}]}}'
 curl -s {server}/v1/models/{housing_model}/summary.txt
-curl -s {server}/v1/jobs -H 'content-type: application/json' \
-     -d '{{"dataset": "{iris}", "target": "품종"}}'
+curl -s {server}/v1/jobs \
+     --json '{{"dataset": "{iris}", "target": "품종"}}'
 curl -s '{server}/v1/jobs?limit=1'"#
     );
 }

@@ -1,0 +1,249 @@
+//! Runs the commands of README.md, so that they can't go stale.
+//!
+//! A ```` ```console ```` block has commands after `$ ` and below each its output. The commands run in order in one shell, against
+//! a server of this test's own. Numbers and ids may differ from run to run; everything else must be as README.md shows it.
+//! `UPDATE_README=1` writes the present output into README.md instead.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const FENCE: &str = "```console\n";
+
+#[test]
+fn the_curl_sessions_give_what_the_readme_shows() {
+    if !tools_are_there(&["bash", "curl", "jq"]) {
+        return;
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = sessions(&readme);
+    assert!(shown.len() > 5, "README.md has its sessions in ```console blocks");
+    let server = Server::start();
+    let got = server.run(&shown);
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(root().join("README.md"), updated(&readme, &got)).unwrap();
+        return;
+    }
+    for (shown, got) in shown.iter().zip(&got) {
+        assert_eq!(
+            shape(&shown.output),
+            shape(&got.output),
+            "after `{}`:\n{}",
+            got.command,
+            got.output
+        );
+    }
+}
+
+#[test]
+fn the_demo_goes_through_a_second_time_in_the_same_folder() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains("cargo run --release -- demo"));
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let demo = trainyard()
+            .args(["demo", "--exit", "--data-dir"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        let (out, log) = (
+            String::from_utf8_lossy(&demo.stdout),
+            String::from_utf8_lossy(&demo.stderr),
+        );
+        assert!(demo.status.success(), "{out}\n{log}");
+        for expected in [
+            "total",
+            "softmax by hand",
+            "setosa",
+            "All of it took",
+            "curl -s http://127.0.0.1:",
+        ] {
+            assert!(
+                out.to_lowercase().contains(&expected.to_lowercase()),
+                "no {expected:?} in:\n{out}\n{log}"
+            );
+        }
+    }
+}
+
+/// A command and what it prints.
+#[derive(Clone)]
+struct Step {
+    command: String,
+    output: String,
+}
+
+/// The steps of all console blocks, in order.
+fn sessions(readme: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for block in readme.split(FENCE).skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        for line in block.lines() {
+            match (line.strip_prefix("$ "), steps.last_mut()) {
+                (Some(command), _) => steps.push(Step {
+                    command: command.to_owned(),
+                    output: String::new(),
+                }),
+                (None, Some(step)) => step.output += &format!("{line}\n"),
+                (None, None) => panic!("output without a command in README.md: {line}"),
+            }
+        }
+    }
+    steps
+}
+
+/// The README with the steps' output in place of what it shows.
+fn updated(readme: &str, steps: &[Step]) -> String {
+    let mut steps = steps.iter();
+    let mut text = String::new();
+    let mut in_console = false;
+    for line in readme.lines() {
+        match (in_console, line) {
+            (false, _) => in_console = line == FENCE.trim_end(),
+            (true, "```") => in_console = false,
+            (true, _) if line.starts_with("$ ") => {
+                let step = steps.next().expect("as many steps as commands");
+                text += &format!("{line}\n{}", step.output);
+                continue;
+            }
+            (true, _) => continue,
+        }
+        text += &format!("{line}\n");
+    }
+    text
+}
+
+/// The text with every number as `0` and every id and hash as `#`.
+fn shape(output: &str) -> String {
+    let mut shape = String::new();
+    let mut rest = output;
+    while let Some(c) = rest.chars().next() {
+        let word = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).len();
+        let number = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_digit() || ".eE+-".contains(c))
+                .len();
+        let (sign, taken) = if word >= 32 && rest[..word].bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            ("#", word)
+        } else if number > 0 && number >= word && rest[..number].parse::<f64>().is_ok() {
+            ("0", number)
+        } else {
+            let taken = word.max(c.len_utf8());
+            (&rest[..taken], taken)
+        };
+        shape += sign;
+        rest = &rest[taken..];
+    }
+    shape
+}
+
+#[test]
+fn the_shape_of_an_output_leaves_out_what_differs_from_run_to_run() {
+    let id = "mdl_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    let output = format!(r#"{{"id":"{id}","loss":-1.5e-7,"float32":[3, 4], "꽃잎": "a-b"}}"#);
+    assert_eq!(
+        shape(&output),
+        r##"{"id":"mdl_#","loss":0,"float32":[0, 0], "꽃잎": "a-b"}"##
+    );
+}
+
+/// A server on a free port, with a folder of its own; ended when dropped.
+struct Server {
+    process: Child,
+    address: String,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = trainyard();
+        command
+            .args(["serve", "--bind", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .arg(folder.path().join("data"));
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        let address = ready
+            .trim()
+            .strip_prefix("trainyard is ready: http://")
+            .expect(&ready)
+            .to_owned();
+        Self {
+            process,
+            address,
+            folder,
+        }
+    }
+
+    /// Runs the steps in one shell and gives them back with what they printed.
+    fn run(&self, steps: &[Step]) -> Vec<Step> {
+        const END: &str = "\u{1e}\n";
+        let examples = root().join("examples");
+        let commands: String = steps
+            .iter()
+            .map(|step| format!("{}\nprintf '\\036\\n'\n", step.command))
+            .collect();
+        let script = commands
+            .replace("localhost:8080", &self.address)
+            .replace("@examples", &format!("@{}", examples.display()));
+        let shell = Command::new("bash")
+            .args(["-euc", &script])
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let outputs = String::from_utf8(shell.stdout).unwrap();
+        let outputs: Vec<&str> = outputs.split_terminator(END).collect();
+        let errors = String::from_utf8_lossy(&shell.stderr);
+        assert!(
+            shell.status.success(),
+            "after {} of {} commands: {errors}",
+            outputs.len(),
+            steps.len()
+        );
+        let with_output = |(step, output): (&Step, &&str)| Step {
+            command: step.command.clone(),
+            output: (*output).to_owned(),
+        };
+        steps.iter().zip(&outputs).map(with_output).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn trainyard() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAINYARD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Says which tool is missing; where TRAINYARD_REQUIRE names it, that is a failure.
+fn tools_are_there(tools: &[&str]) -> bool {
+    let required = std::env::var("TRAINYARD_REQUIRE").unwrap_or_default();
+    let found = |tool: &str| {
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(tool).is_file())
+    };
+    let missing: Vec<&str> = tools.iter().copied().filter(|tool| !found(tool)).collect();
+    for tool in &missing {
+        assert!(
+            !required.split_whitespace().any(|name| name == *tool),
+            "{tool} is required and missing"
+        );
+        eprintln!("skipped: {tool} is not installed");
+    }
+    missing.is_empty()
+}
