@@ -67,6 +67,18 @@ fn the_demo_goes_through_a_second_time_in_the_same_folder() {
     }
 }
 
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    for page in ["README.md", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let dead: Vec<&str> = targets
+            .filter(|target| !target.contains("://") && !root().join(target).exists())
+            .collect();
+        assert!(dead.is_empty(), "{page} links to {dead:?}");
+    }
+}
+
 /// A command and what it prints.
 #[derive(Clone)]
 struct Step {

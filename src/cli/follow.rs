@@ -84,7 +84,7 @@ impl Line {
         match event.event.as_str() {
             "epoch" => {
                 let epoch = data
-                    .remove("epoch")
+                    .shift_remove("epoch")
                     .and_then(|epoch| epoch.as_u64())
                     .unwrap_or_default();
                 self.epoch(epoch, &data);

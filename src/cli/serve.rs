@@ -22,7 +22,8 @@ pub(super) struct ServeArgs {
         long,
         env = "TRAINYARD_BIND",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = server::address
     )]
     bind: SocketAddr,
     /// Allow an address that other machines can reach, although whoever reaches it can do everything

@@ -36,12 +36,26 @@ pub(super) struct ServerOptions {
         default_value_t = 4096
     )]
     max_job_memory_mib: u32,
+    /// Largest table that may be uploaded, in MiB, after gunzip when it comes compressed
+    #[arg(long, env = "TRAINYARD_MAX_UPLOAD_MIB", value_name = "MIB", default_value_t = 2048)]
+    max_upload_mib: u32,
+    /// Connections open at once; further clients wait for one of these to end
+    #[arg(long, env = "TRAINYARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024)]
+    max_connections: u16,
     /// Memory for models that were used lately, in MiB
     #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
     model_cache_mib: u32,
 }
 
 impl ServerOptions {
+    fn limits(&self) -> Limits {
+        Limits {
+            upload_bytes: u64::from(self.max_upload_mib) << 20,
+            connections: usize::from(self.max_connections),
+            ..Limits::default()
+        }
+    }
+
     fn runner(&self) -> RunnerOptions {
         let mut options = RunnerOptions {
             max_memory_bytes: u64::from(self.max_job_memory_mib) << 20,
@@ -85,7 +99,7 @@ impl Server {
         let stop = CancellationToken::new();
         let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
-        let state = AppState::new(store.clone(), runner.clone(), serving, Limits::default(), stop.clone());
+        let state = AppState::new(store.clone(), runner.clone(), serving, options.limits(), stop.clone());
         let http = tokio::spawn(api::serve(listener, state, stop.clone()));
         Ok(Self {
             address,

@@ -37,9 +37,7 @@ pub(super) struct DemoArgs {
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "an address and a port, such as 127.0.0.1:8080".to_owned())?;
+    let address = server::address(text)?;
     match address.ip().is_loopback() {
         true => Ok(address),
         false => Err("the demo only listens on a loopback address, such as 127.0.0.1:8080".to_owned()),
