@@ -1,0 +1,141 @@
+//! What no HTTP client would send: requests written byte by byte.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::fixtures::{IRIS, client};
+use crate::trials;
+
+trials![
+    two_lengths_are_refused,
+    a_length_and_chunks_are_not_both_believed,
+    a_length_that_is_no_number_is_refused,
+    a_request_without_a_host_is_refused,
+    garbage_is_refused,
+    bytes_of_another_protocol_are_refused,
+    a_chunk_size_that_is_none_is_refused,
+    a_chunked_upload_is_an_upload,
+    a_declared_length_over_the_limit_is_refused_before_the_body,
+    an_upload_that_breaks_off_leaves_nothing,
+    a_path_that_climbs_is_not_found,
+    two_requests_in_one_packet_get_two_answers,
+];
+
+/// Sends the bytes, closes the sending half and gives the statuses of all answers and the whole text.
+fn send(bytes: &[u8]) -> (Vec<u16>, String) {
+    let mut socket = TcpStream::connect(client().authority()).expect("it listens");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
+    // The server may answer and close before it has read all.
+    let _ = socket.write_all(bytes);
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let statuses = text
+        .match_indices("HTTP/1.1 ")
+        .filter_map(|(at, _)| text[at + 9..].get(..3)?.parse().ok())
+        .collect();
+    (statuses, text)
+}
+
+fn assert_refused(bytes: &[u8], status: u16) {
+    let (statuses, text) = send(bytes);
+    assert_eq!(statuses, [status], "{text}");
+    client().get("/livez").send().expect(200);
+}
+
+fn two_lengths_are_refused() {
+    assert_refused(
+        b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        400,
+    );
+}
+
+fn a_length_and_chunks_are_not_both_believed() {
+    let smuggled =
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\
+        Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (statuses, text) = send(smuggled);
+    assert!(statuses.len() <= 2 && statuses[0] >= 400, "{text}");
+}
+
+fn a_length_that_is_no_number_is_refused() {
+    assert_refused(
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        400,
+    );
+}
+
+fn a_request_without_a_host_is_refused() {
+    assert_refused(b"GET /livez HTTP/1.1\r\n\r\n", 400);
+}
+
+fn garbage_is_refused() {
+    assert_refused(b"\x00\x01\x02\x03 nonsense\r\n\r\n", 400);
+}
+
+fn bytes_of_another_protocol_are_refused() {
+    // The start of a TLS handshake, as from a browser that was given https:.
+    let (statuses, _) = send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
+    assert!(statuses.is_empty() || statuses == [400]);
+    client().get("/livez").send().expect(200);
+}
+
+fn a_chunk_size_that_is_none_is_refused() {
+    let head =
+        "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (statuses, text) = send(format!("{head}zz\r\na,b\r\n").as_bytes());
+    assert!(statuses.iter().all(|status| (400..500).contains(status)), "{text}");
+}
+
+fn a_chunked_upload_is_an_upload() {
+    let mut request = b"POST /v1/datasets?name=chunks HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n\
+        Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        .to_vec();
+    for chunk in IRIS.as_bytes().chunks(100) {
+        request.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        request.extend(chunk);
+        request.extend(b"\r\n");
+    }
+    request.extend(b"0\r\n\r\n");
+    let (statuses, text) = send(&request);
+    assert_eq!(statuses, [201], "{text}");
+    assert!(text.contains("\"rows\":150"), "{text}");
+}
+
+fn a_declared_length_over_the_limit_is_refused_before_the_body() {
+    let request = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 99999999999\r\n\r\na,b\n";
+    assert_refused(request.as_bytes(), 413);
+}
+
+fn an_upload_that_breaks_off_leaves_nothing() {
+    let name = "broken-off";
+    let head = format!(
+        "POST /v1/datasets?name={name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {}\r\n\r\n",
+        IRIS.len()
+    );
+    send(&[head.as_bytes(), &IRIS.as_bytes()[..1000]].concat());
+    let list = client().get("/v1/datasets?limit=200").send().expect(200).text();
+    assert!(!list.contains(name));
+}
+
+fn a_path_that_climbs_is_not_found() {
+    for path in [
+        "/v1/datasets/../../etc/passwd",
+        "/../../etc/passwd",
+        "//etc/passwd",
+        "/v1/datasets/..%2f..%2fetc%2fpasswd/content",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let (statuses, text) = send(request.as_bytes());
+        assert_eq!(statuses, [404], "{path}: {text}");
+    }
+}
+
+fn two_requests_in_one_packet_get_two_answers() {
+    let get = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(send(format!("{get}{get}").as_bytes()).0, [200, 200]);
+}

@@ -1,0 +1,132 @@
+//! The real server in a process of its own, over a data directory of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+
+/// A running `trainyard serve`; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    data: TempDir,
+    log: PathBuf,
+    client: Client,
+}
+
+impl Server {
+    /// Starts a server on a free port over an empty folder, with further flags.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let log = data.path().join("server.log");
+        let (child, address) = spawn(&data.path().join("data"), &log, flags);
+        Self {
+            child,
+            log,
+            data,
+            client: Client::new(&address),
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+
+    /// SIGTERM; returns once it has ended.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let sent = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+        self.child.wait().expect("it ends")
+    }
+
+    /// kill -9, then a new process over the same data directory.
+    pub(crate) fn crash_and_restart(&mut self, flags: &[&str]) {
+        self.kill();
+        let (child, address) = spawn(&self.data_dir(), &self.log, flags);
+        self.child = child;
+        self.client = Client::new(&address);
+    }
+
+    fn kill(&mut self) {
+        // Killing fails only when it has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Everything it wrote to stderr so far.
+    pub(crate) fn log(&self) -> String {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(&self.log).and_then(|mut file| file.read_to_end(&mut bytes));
+        read.map(|_| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts the process and waits for the line on stdout that says where it listens.
+fn spawn(data: &Path, log: &Path, flags: &[&str]) -> (Child, String) {
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .expect("a log file");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_trainyard"))
+        .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the built trainyard starts");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let address = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| Some(format!("http://{}", line.split_once("http://")?.1)));
+    // Whatever it prints later is read away, so that it never waits for us.
+    std::thread::spawn(move || lines.for_each(drop));
+    let Some(address) = address else {
+        let _ = child.kill();
+        panic!(
+            "the server ended before it said where it listens; status {:?}",
+            child.wait()
+        );
+    };
+    (child, address.trim().trim_end_matches('/').to_owned())
+}
+
+static SHARED: OnceLock<Mutex<Option<Server>>> = OnceLock::new();
+
+/// Starts the server that most trials share; call once, before any trial.
+pub(crate) fn start_shared() -> Client {
+    let server = Server::start(&[]);
+    let client = server.client().clone();
+    assert!(
+        SHARED.set(Mutex::new(Some(server))).is_ok(),
+        "the shared server is started once"
+    );
+    client
+}
+
+/// Ends the shared server; its log, in which nothing may have panicked.
+pub(crate) fn stop_shared() -> String {
+    let server = SHARED.get().and_then(|shared| shared.lock().unwrap().take());
+    server.map(|server| server.log()).unwrap_or_default()
+}
