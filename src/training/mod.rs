@@ -1,7 +1,21 @@
 //! The life of a job: admitted, queued, claimed, trained, recorded, ended; paused, recovered and continued in between.
 
-pub mod admission;
-pub mod runner;
+mod admission;
+mod assignment;
+mod base;
+mod checkpoint;
+mod control;
+mod cores;
+mod ending;
+mod flag;
+mod priority;
+mod progress;
+mod runner;
+mod samples;
+mod submission;
+mod tables;
+mod worker;
 
 pub use admission::DryRun;
-pub use runner::{Changes, Runner, RunnerOptions};
+pub use control::Changes;
+pub use runner::{Runner, RunnerOptions};

@@ -3,7 +3,7 @@
 /// Lowers the priority of the calling thread, for good.
 ///
 /// On Linux niceness belongs to the thread. Elsewhere it belongs to the process, and serving must not lose its own.
-pub(crate) fn lower() {
+pub(super) fn lower() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(19) {
         tracing::warn!(%error, "a training thread keeps its normal priority");

@@ -1,94 +1,264 @@
 //! Takes jobs in, runs them on threads of its own, and tells who asks how they fare.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Notify, broadcast};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use super::admission::DryRun;
+use super::assignment::{Assignment, AssignmentError};
+use super::cores::Cores;
+use super::ending::Ending;
+use super::flag::{Flag, Wish};
+use super::priority;
+use super::progress::{self, News, Recorder};
+use super::worker;
 use crate::domain::id::JobId;
-use crate::domain::job::Job;
-use crate::domain::job_spec::JobRequest;
+use crate::domain::job::JobStatus;
 use crate::domain::problem::Problem;
-use crate::domain::tenant::TenantId;
-use crate::store::Store;
+use crate::store::{Claim, Store, StoreError};
+
+/// How long to wait before the store is asked again after it failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Changes that a slow listener may fall behind before it is told that there were some.
+const CHANGES_CAPACITY: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct RunnerOptions {
     /// Jobs that train at the same time.
     pub workers: usize,
-    /// A job whose estimate is over this is refused.
+    /// Together the jobs that train are estimated to need no more; a job that alone would is refused.
     pub max_memory_bytes: u64,
+    /// Jobs of one tenant that may wait.
+    pub max_waiting: u64,
 }
 
 impl Default for RunnerOptions {
-    /// A worker a core, and 4 GiB a job.
+    /// A worker a core, 4 GiB, 1000 waiting jobs.
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             max_memory_bytes: 4 << 30,
+            max_waiting: 1000,
         }
     }
 }
 
 /// The handle to it all; cloning it is cheap.
 #[derive(Clone)]
-pub struct Runner {}
+pub struct Runner(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) options: RunnerOptions,
+    /// Names this process in its claims.
+    owner: String,
+    pub(super) shutdown: CancellationToken,
+    cores: Cores,
+    wake: Notify,
+    changes: broadcast::Sender<JobId>,
+    running: Mutex<HashMap<JobId, Running>>,
+    tasks: TaskTracker,
+}
+
+/// A job that has a thread.
+struct Running {
+    flag: Arc<Flag>,
+    memory_bytes: u64,
+}
+
+/// A running job's place among the workers, free again when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    id: JobId,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, claim: &Claim) -> (Self, Arc<Flag>) {
+        let flag = Arc::new(Flag::default());
+        let running = Running {
+            flag: flag.clone(),
+            memory_bytes: claim.memory_bytes,
+        };
+        let (shared, id) = (shared.clone(), claim.job.id);
+        shared.running().insert(id, running);
+        shared.changed(id);
+        (Self { shared, id }, flag)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.running().remove(&self.id);
+        self.shared.changed(self.id);
+        self.shared.wake.notify_one();
+    }
+}
 
 impl Runner {
-    /// Brings back the jobs that a crash or a stop left running, and starts to work on the queue.
+    /// Starts to work on the queue; running jobs that a crash or a stop left were queued again by the store.
     ///
     /// When `shutdown` is cancelled no further job starts, and those that run are checkpointed and go back to queued.
     pub async fn start(store: Store, options: RunnerOptions, shutdown: CancellationToken) -> Result<Self, Problem> {
-        unimplemented!()
+        let runner = Self(Arc::new(Shared {
+            store,
+            owner: Uuid::now_v7().simple().to_string(),
+            shutdown,
+            cores: Cores::new(options.workers),
+            options,
+            wake: Notify::new(),
+            changes: broadcast::channel(CHANGES_CAPACITY).0,
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }));
+        runner.0.tasks.spawn(runner.clone().dispatch());
+        Ok(runner)
     }
 
     /// After `shutdown`: returns once every running job is stored as queued again.
     pub async fn stopped(&self) {
-        unimplemented!()
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
     }
 
-    /// Checks a job, stores it as queued and has it started when its turn comes.
-    pub async fn submit(&self, tenant: &TenantId, request: JobRequest) -> Result<Job, Problem> {
-        unimplemented!()
+    /// Hands jobs to threads, in the order of the queue, whenever there is a free one.
+    async fn dispatch(self) {
+        let shared = &self.0;
+        while !shared.shutdown.is_cancelled() {
+            let retry = match self.claim_all().await {
+                Ok(()) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "the queue could not be read; trying again");
+                    Some(RETRY_AFTER)
+                }
+            };
+            tokio::select! {
+                () = shared.wake.notified() => {}
+                () = shared.shutdown.cancelled() => {}
+                () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
+            }
+        }
+        for running in shared.running().values() {
+            running.flag.ask(Wish::Release);
+        }
     }
 
-    /// Checks a job and says what it would be; stores nothing.
-    pub async fn dry_run(&self, tenant: &TenantId, request: JobRequest) -> Result<DryRun, Problem> {
-        unimplemented!()
+    /// Claims what there is to do and a thread for.
+    async fn claim_all(&self) -> Result<(), StoreError> {
+        let shared = &self.0;
+        // Jobs that were cancelled while they had no thread: their model is made, nothing is trained.
+        while let Some(claim) = shared.store.claim_cancelling(&shared.owner).await? {
+            let flag = Arc::new(Flag::default());
+            flag.ask(Wish::Cancel);
+            shared.tasks.spawn(self.clone().run(claim, flag));
+        }
+        loop {
+            let room_bytes = shared.options.max_memory_bytes.saturating_sub(shared.memory_bytes());
+            let free = shared.running().len() < shared.options.workers && !shared.shutdown.is_cancelled();
+            let Some(claim) = (match free {
+                true => shared.store.claim_next(&shared.owner, room_bytes).await?,
+                false => None,
+            }) else {
+                return Ok(());
+            };
+            let (place, flag) = Place::take(shared, &claim);
+            let run = self.clone().run(claim, flag);
+            shared.tasks.spawn(async move {
+                run.await;
+                drop(place);
+            });
+        }
     }
 
-    /// Asks a job to stop. A queued or paused one is cancelled at once, a running one within a second.
-    pub async fn cancel(&self, tenant: &TenantId, id: JobId) -> Result<Job, Problem> {
-        unimplemented!()
-    }
-
-    /// Pauses a running job: returns once its state is stored and its worker free.
-    pub async fn pause(&self, tenant: &TenantId, id: JobId) -> Result<Job, Problem> {
-        unimplemented!()
-    }
-
-    /// Puts a paused job back into the queue, to go on where it was.
-    pub async fn resume(&self, tenant: &TenantId, id: JobId) -> Result<Job, Problem> {
-        unimplemented!()
-    }
-
-    /// The job once it is done, or as it is after `at_most`.
-    pub async fn wait(&self, tenant: &TenantId, id: JobId, at_most: Duration) -> Result<Job, Problem> {
-        unimplemented!()
-    }
-
-    /// Wakes whenever something new about the job was stored: subscribe first, then read, then wait.
-    pub fn changes(&self, id: JobId) -> Changes {
-        unimplemented!()
+    /// One claim, from what it needs of the store to how it ended there.
+    async fn run(self, claim: Claim, flag: Arc<Flag>) {
+        let shared = &self.0;
+        let (sender, news) = progress::channel();
+        match shared.assign(&claim, &flag).await {
+            Some(Ok(assignment)) => {
+                let (shared, flag) = (self.0.clone(), flag.clone());
+                let work = move || {
+                    priority::lower();
+                    // The recorder listens until the end is told, so a send can't fail before.
+                    let tell = |told| drop(sender.blocking_send(told));
+                    let ending = worker::work(assignment, &flag, &shared.cores, &tell);
+                    tell(News::Ended(Box::new(ending)));
+                };
+                if let Err(error) = std::thread::Builder::new().name("train".to_owned()).spawn(work) {
+                    tracing::error!(%error, "no thread could be started");
+                }
+            }
+            Some(Err(error)) => {
+                let ending = Box::new(Ending::internal(&error.to_string()));
+                drop(sender.send(News::Ended(ending)).await);
+            }
+            None => return,
+        }
+        let recorder = Recorder {
+            store: &shared.store,
+            claim: &claim,
+            flag: &flag,
+            shutdown: &shared.shutdown,
+            committed: &|id| shared.changed(id),
+        };
+        recorder.run(news).await;
     }
 }
 
-/// The news of one job.
-pub struct Changes {}
+impl Shared {
+    fn running(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Changes {
-    /// Returns when something was stored since the subscription or the last call (at once if that already happened).
-    pub async fn changed(&mut self) {
-        unimplemented!()
+    fn memory_bytes(&self) -> u64 {
+        self.running()
+            .values()
+            .fold(0, |sum, running| sum.saturating_add(running.memory_bytes))
+    }
+
+    /// Asks the thread of a job, if it has one.
+    pub(super) fn ask(&self, id: JobId, wish: Wish) -> bool {
+        self.running().get(&id).map(|running| running.flag.ask(wish)).is_some()
+    }
+
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Tells who listens that something new about a job was stored; nobody may.
+    pub(super) fn changed(&self, id: JobId) {
+        drop(self.changes.send(id));
+    }
+
+    pub(super) fn listen(&self) -> broadcast::Receiver<JobId> {
+        self.changes.subscribe()
+    }
+
+    /// All that a claimed job needs; asks again until the store can give it, or `None` when the server stops before.
+    async fn assign(&self, claim: &Claim, flag: &Flag) -> Option<Result<Assignment, AssignmentError>> {
+        loop {
+            let error = match self.load(claim, flag).await {
+                Err(AssignmentError::Store(error)) => error,
+                loaded => return Some(loaded),
+            };
+            tracing::warn!(job = %claim.job.id, %error, "a job could not be loaded; trying again");
+            tokio::select! {
+                () = sleep(RETRY_AFTER) => {}
+                () = self.shutdown.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn load(&self, claim: &Claim, flag: &Flag) -> Result<Assignment, AssignmentError> {
+        // A cancel between the claim and the place among the running found no flag to raise.
+        let job = self.store.get_job(&claim.tenant, claim.job.id).await?;
+        if job.is_some_and(|job| job.status == JobStatus::Cancelling) {
+            flag.ask(Wish::Cancel);
+        }
+        Assignment::load(&self.store, claim).await
     }
 }

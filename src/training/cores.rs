@@ -1,0 +1,61 @@
+//! Shares the machine's cores between the jobs that train: one core a job, and what is free to whom it pays for.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::priority;
+use crate::nn::trainer::{Step, Trainer};
+
+pub(super) struct Cores {
+    count: usize,
+    busy: AtomicUsize,
+    /// Made when a job first needs it; `None` where threads can't be had.
+    pool: OnceLock<Option<ThreadPool>>,
+}
+
+/// A job's core, given back when dropped.
+pub(super) struct Core<'a>(&'a Cores);
+
+impl Cores {
+    pub(super) fn new(count: usize) -> Self {
+        Self {
+            count,
+            busy: AtomicUsize::new(0),
+            pool: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn take(&self) -> Core<'_> {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Core(self)
+    }
+
+    fn pool(&self) -> Option<&ThreadPool> {
+        let build = || {
+            let builder = ThreadPoolBuilder::new().num_threads(self.count);
+            let named = builder.thread_name(|index| format!("core-{index}"));
+            named.start_handler(|_| priority::lower()).build().ok()
+        };
+        self.pool.get_or_init(build).as_ref()
+    }
+}
+
+impl Core<'_> {
+    /// One step, on several cores where some are free and the network is large enough to gain by it. The result is the
+    /// same bits either way.
+    pub(super) fn step(&self, trainer: &mut Trainer<f32>) -> Step {
+        let free = self.0.busy.load(Ordering::Relaxed) < self.0.count;
+        match self.0.pool().filter(|_| free && trainer.pays_for_threads()) {
+            Some(pool) => pool.install(|| trainer.step()),
+            None => trainer.step(),
+        }
+    }
+}
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}

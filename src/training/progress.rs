@@ -1,0 +1,163 @@
+//! From the training thread to the store: news arrive as they happen and are written in batches.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::ending::Ending;
+use super::flag::{Flag, Wish};
+use crate::domain::event::EpochRow;
+use crate::domain::id::JobId;
+use crate::domain::job::JobStatus;
+use crate::store::{Claim, Hold, Outcome, ProgressUpdate, Settled, Store, StoreError};
+
+/// The first epochs are shown this soon.
+const FIRST_WRITE_AFTER: Duration = Duration::from_millis(100);
+/// A commit costs milliseconds of a disk that all jobs share.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// When a write failed: a full disk is not emptied in a moment.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// News on their way before the thread has to wait for the store.
+const CHANNEL_CAPACITY: usize = 4096;
+/// Epochs that wait for the store; beyond it the thread waits.
+const PENDING_EPOCHS: usize = 100_000;
+
+/// What a training thread tells.
+#[derive(Debug)]
+pub(super) enum News {
+    Started {
+        batches_per_epoch: u32,
+    },
+    Epoch(EpochRow),
+    /// Stands for all epochs told before it.
+    Checkpoint(Vec<u8>),
+    /// The last.
+    Ended(Box<Ending>),
+}
+
+pub(super) fn channel() -> (mpsc::Sender<News>, mpsc::Receiver<News>) {
+    mpsc::channel(CHANNEL_CAPACITY)
+}
+
+/// Writes the news of one job.
+pub(super) struct Recorder<'a> {
+    pub(super) store: &'a Store,
+    pub(super) claim: &'a Claim,
+    pub(super) flag: &'a Flag,
+    pub(super) shutdown: &'a CancellationToken,
+    /// Called after each commit.
+    pub(super) committed: &'a (dyn Fn(JobId) + Sync),
+}
+
+/// What was told and is not stored yet.
+#[derive(Default)]
+struct Pending {
+    epochs: Vec<EpochRow>,
+    batches_per_epoch: Option<u32>,
+    checkpoint: Option<Vec<u8>>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.epochs.is_empty() && self.batches_per_epoch.is_none() && self.checkpoint.is_none()
+    }
+
+    fn update(&self) -> ProgressUpdate<'_> {
+        ProgressUpdate {
+            epochs: &self.epochs,
+            batches_per_epoch: self.batches_per_epoch,
+            checkpoint: self.checkpoint.as_deref(),
+        }
+    }
+}
+
+impl Recorder<'_> {
+    /// Writes until the thread has ended, and then how it ended. Returns when that is stored, or was refused because
+    /// the job is another's.
+    pub(super) async fn run(self, mut news: mpsc::Receiver<News>) {
+        let mut pending = Pending::default();
+        let mut due = Instant::now() + FIRST_WRITE_AFTER;
+        let ending = loop {
+            tokio::select! {
+                told = news.recv(), if pending.epochs.len() < PENDING_EPOCHS => match told {
+                    Some(News::Started { batches_per_epoch }) => pending.batches_per_epoch = Some(batches_per_epoch),
+                    Some(News::Epoch(row)) => pending.epochs.push(row),
+                    Some(News::Checkpoint(bytes)) => pending.checkpoint = Some(bytes),
+                    Some(News::Ended(ending)) => break *ending,
+                    None => break Ending::internal("the training thread vanished"),
+                },
+                () = sleep_until(due), if !pending.is_empty() => {
+                    due = Instant::now() + self.write(&mut pending).await;
+                }
+            }
+        };
+        self.end(pending, ending).await;
+    }
+
+    /// Stores what is pending; when the next write is due.
+    async fn write(&self, pending: &mut Pending) -> Duration {
+        match self.store.record_progress(self.claim, pending.update()).await {
+            Ok(Hold::Mine(status)) => {
+                *pending = Pending::default();
+                if status == JobStatus::Cancelling {
+                    self.flag.ask(Wish::Cancel);
+                }
+                (self.committed)(self.claim.job.id);
+                WRITE_EVERY
+            }
+            Ok(Hold::Lost) => {
+                *pending = Pending::default();
+                self.flag.ask(Wish::Abandon);
+                WRITE_EVERY
+            }
+            Err(error) => {
+                self.complain(&error);
+                RETRY_AFTER
+            }
+        }
+    }
+
+    /// Stores the ending; tries until it is stored, unless the server stops: then the next start finds the job running
+    /// and resumes it from its last checkpoint.
+    async fn end(&self, mut pending: Pending, ending: Ending) {
+        let outcome = match ending {
+            Ending::Abandoned => return,
+            Ending::Stopped { checkpoint, wish } => {
+                pending.checkpoint = checkpoint.or(pending.checkpoint);
+                if wish == Wish::Pause {
+                    Outcome::Paused
+                } else {
+                    Outcome::Released
+                }
+            }
+            Ending::Succeeded(model) => Outcome::Succeeded { model: *model },
+            Ending::Failed { error, model } => Outcome::Failed {
+                error,
+                model: model.map(|model| *model),
+            },
+            Ending::Cancelled(model) => Outcome::Cancelled {
+                model: model.map(|model| *model),
+            },
+        };
+        loop {
+            match self.store.finish(self.claim, pending.update(), outcome.clone()).await {
+                Ok(Settled::Stored(job)) => {
+                    tracing::info!(job = %job.id, status = job.status.name(), "the job's worker is done with it");
+                    return (self.committed)(job.id);
+                }
+                Ok(Settled::Lost) => return tracing::warn!(job = %self.claim.job.id, "the job is no longer ours"),
+                Err(error) => self.complain(&error),
+            }
+            if self.shutdown.is_cancelled() {
+                return;
+            }
+            sleep(RETRY_AFTER).await;
+        }
+    }
+
+    fn complain(&self, error: &StoreError) {
+        tracing::warn!(job = %self.claim.job.id, %error, "progress could not be stored; trying again");
+    }
+}

@@ -1,0 +1,99 @@
+//! A job on its way in: what it names is looked up, it is checked, it is queued.
+
+use super::admission::{Admitted, DryRun, Named, admit};
+use super::base::Base;
+use super::runner::Runner;
+use crate::domain::artifact::{self, Kind as Artifact};
+use crate::domain::dataset::Dataset;
+use crate::domain::id::{DatasetId, JobId, ModelId};
+use crate::domain::job::Job;
+use crate::domain::job_spec::{JobRequest, JobSpec, ValidationSpec};
+use crate::domain::problem::{Kind, Problem};
+use crate::domain::tenant::TenantId;
+use crate::nn::spec::Fault;
+use crate::store::{NewJob, Submission};
+
+impl Runner {
+    /// Checks a job, stores it as queued and has it started when its turn comes.
+    pub async fn submit(&self, tenant: &TenantId, mut request: JobRequest) -> Result<Job, Problem> {
+        let (id, name) = (JobId::generate(), request.name.take());
+        let (admitted, dataset) = self.admit(tenant, request).await?;
+        let new = NewJob {
+            id,
+            name: name.unwrap_or_else(|| JobSpec::default_name(&dataset.name, id)),
+            spec: admitted.spec,
+            initial_weights: admitted
+                .initial_weights
+                .map(|weights| artifact::seal(Artifact::Weights, &weights)),
+            memory_bytes: admitted.memory_bytes,
+        };
+        match self.0.store.insert_job(tenant, new, self.0.options.max_waiting).await? {
+            Submission::Queued(job) => {
+                self.0.changed(id);
+                self.0.wake();
+                Ok(*job)
+            }
+            Submission::QueueFull { waiting } => {
+                let detail = format!("{waiting} jobs wait already, which is the limit: send this one again later.");
+                Err(Problem::new(Kind::TooManyRequests, detail))
+            }
+            Submission::DatasetGone(id) => Err(unknown(vec![no_dataset("/dataset", id)])),
+            Submission::ModelGone(id) => Err(unknown(vec![no_model(id)])),
+        }
+    }
+
+    /// Checks a job and says what it would be; stores nothing.
+    pub async fn dry_run(&self, tenant: &TenantId, request: JobRequest) -> Result<DryRun, Problem> {
+        Ok(self.admit(tenant, request).await?.0.into())
+    }
+
+    /// Looks up what the request names, and checks it.
+    async fn admit(&self, tenant: &TenantId, request: JobRequest) -> Result<(Admitted, Dataset), Problem> {
+        let store = &self.0.store;
+        let mut faults = Vec::new();
+        let dataset = store.get_dataset(tenant, request.dataset).await?;
+        if dataset.is_none() {
+            faults.push(no_dataset("/dataset", request.dataset));
+        }
+        let mut base = None;
+        if let Some(id) = request.continue_from {
+            base = Base::load(store, tenant, id).await?;
+            faults.extend(base.is_none().then(|| no_model(id)));
+        }
+        // A continued job validates as the earlier one did, unless it says otherwise.
+        let inherited = base
+            .as_ref()
+            .and_then(|base| base.model.spec.training.validation.as_ref());
+        let mut validation = None;
+        if let Some(ValidationSpec::Dataset(named)) = request.training.validation.as_ref().or(inherited) {
+            validation = store.get_dataset(tenant, named.dataset).await?;
+            faults.extend(
+                validation
+                    .is_none()
+                    .then(|| no_dataset("/training/validation/dataset", named.dataset)),
+            );
+        }
+        let Some(dataset) = dataset.filter(|_| faults.is_empty()) else {
+            return Err(unknown(faults));
+        };
+        let named = Named {
+            dataset: &dataset,
+            validation: validation.as_ref(),
+            continued: base.as_ref().map(Base::as_continued),
+        };
+        let admitted = admit(request, named, self.0.options.max_memory_bytes)?;
+        Ok((admitted, dataset))
+    }
+}
+
+fn unknown(faults: Vec<Fault>) -> Problem {
+    Problem::faults(Kind::InvalidSpec, "The job can't run", faults)
+}
+
+fn no_dataset(at: &str, id: DatasetId) -> Fault {
+    Fault::new(at, format!("there is no dataset {id}"))
+}
+
+fn no_model(id: ModelId) -> Fault {
+    Fault::new("/continue_from", format!("there is no model {id}"))
+}
