@@ -34,15 +34,18 @@ pub(super) async fn optimizers(guide: &Guide, dataset: &Dataset) -> Result<()> {
 
 pub(super) async fn batch_sizes(guide: &Guide, dataset: &Dataset) -> Result<()> {
     heading(
-        "Four batch sizes with adam, 100 epochs: small ones take more steps and shake, large ones are calm and slow",
+        "Four batch sizes with adam, 100 epochs: small ones get far and shake, large ones are calm and slow to learn",
     );
     let jobs = [8, 32, 128, 506].map(|size| job(dataset, &format!("batches of {size}"), json!("adam"), size));
     for run in side_by_side(guide, jobs).await? {
         let history: History = guide.client.get(&format!("/v1/jobs/{}/history", run.id)).await?;
         let steps = run.progress.batches_per_epoch.unwrap_or_default() * EPOCHS;
         let (name, last) = (&run.name, figure(&run.progress.metrics["loss"]));
-        let shake = figure(&json!(shake(&history.loss)));
-        println!("  {name:<16} {steps:>5} steps   last loss {last:>9}   changed by {shake:>7} an epoch at the end");
+        let rises = rises(&history.loss);
+        let seconds = run.seconds();
+        println!(
+            "  {name:<16} {steps:>5} steps   last loss {last:>9}   the loss rose {rises:>2} times   {seconds:.2} s"
+        );
     }
     Ok(())
 }
@@ -77,14 +80,9 @@ struct History {
     loss: Vec<Option<f64>>,
 }
 
-/// How much the loss changes from epoch to epoch, on average over the last twenty.
-fn shake(loss: &[Option<f64>]) -> Option<f64> {
-    let last = &loss[loss.len().saturating_sub(20)..];
-    let changes: Vec<f64> = last
-        .windows(2)
-        .filter_map(|pair| Some((pair[1]? - pair[0]?).abs()))
-        .collect();
-    (!changes.is_empty()).then(|| changes.iter().sum::<f64>() / changes.len() as f64)
+/// How often the loss was higher than in the epoch before.
+fn rises(loss: &[Option<f64>]) -> usize {
+    loss.windows(2).filter(|pair| pair[1] > pair[0]).count()
 }
 
 #[cfg(test)]
@@ -92,9 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_that_goes_up_and_down_shakes_more_than_one_that_sinks() {
-        assert_eq!(shake(&[Some(3.0), Some(5.0), Some(3.0)]), Some(2.0));
-        assert_eq!(shake(&[Some(3.0), Some(2.5), Some(2.0)]), Some(0.5));
-        assert_eq!(shake(&[Some(3.0)]), None);
+    fn a_rise_is_a_loss_above_the_one_before() {
+        assert_eq!(rises(&[Some(3.0), Some(5.0), Some(5.0), Some(4.0), Some(4.5)]), 2);
+        assert_eq!(rises(&[Some(3.0)]), 0);
     }
 }
