@@ -50,6 +50,30 @@ pub struct InputColumn {
     pub categories: Option<Vec<String>>,
 }
 
+impl InputColumn {
+    /// A column of a table as an input.
+    pub fn of(column: &Column) -> Self {
+        match column {
+            Column::Number(column) => Self {
+                name: column.name.clone(),
+                r#type: ColumnType::Number,
+                categories: None,
+            },
+            Column::Category(column) => Self {
+                name: column.name.clone(),
+                r#type: ColumnType::Category,
+                categories: Some(
+                    column
+                        .categories
+                        .iter()
+                        .map(|category| category.value.clone())
+                        .collect(),
+                ),
+            },
+        }
+    }
+}
+
 /// What the network is to predict, and in which form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetSpec {

@@ -100,6 +100,15 @@ pub struct Limits {
     pub field_bytes: usize,
 }
 
+impl Limits {
+    /// For a table that was checked when it came in.
+    pub(crate) const NONE: Self = Self {
+        rows: u64::MAX,
+        columns: u32::MAX as usize,
+        field_bytes: u32::MAX as usize,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
