@@ -4,6 +4,8 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 
+use super::product::lanes::Lanes;
+
 /// f32 or f64 with exactly the operations that have one right answer, or one answer of ours, on every machine.
 ///
 /// `max`, `min` and comparisons are plain selections; the elementary functions are branch-free, so that a loop over a
@@ -28,6 +30,13 @@ pub trait Float:
     + Neg<Output = Self>
     + Sum
 {
+    /// A register of AVX2.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Lanes<Self>;
+    /// A register of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Lanes<Self>;
+
     const ZERO: Self;
     const ONE: Self;
     const INFINITY: Self;
@@ -69,8 +78,13 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($float:ident) => {
+    ($float:ident $avx2:ident $avx512:ident) => {
         impl Float for $float {
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = std::arch::x86_64::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = std::arch::x86_64::$avx512;
+
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const INFINITY: Self = $float::INFINITY;
@@ -157,8 +171,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32);
-float!(f64);
+float!(f32 __m256 __m512);
+float!(f64 __m256d __m512d);
 
 /// The error function to 1 ulp or so: polynomials of fdlibm (`s_erf.c`, Sun Microsystems, 1993) on five ranges.
 fn erf(x: f64) -> f64 {

@@ -101,6 +101,12 @@ pub trait Kernel {
 /// Runs `kernel` with the instructions of [`Level::current`].
 #[inline]
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    dispatch_at(Level::current(), kernel)
+}
+
+/// Runs `kernel` with the instructions of a level that the caller has from [`Level::current`].
+#[inline]
+pub(super) fn dispatch_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
@@ -111,7 +117,7 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         fn avx512<K: Kernel>(kernel: K) -> K::Output {
             kernel.run()
         }
-        match Level::current() {
+        match level {
             Level::Portable => kernel.run(),
             // SAFETY: a level becomes current only after `is_supported` has found all its instructions.
             Level::Avx2 => unsafe { avx2(kernel) },
@@ -120,5 +126,19 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    kernel.run()
+    {
+        let _ = level;
+        kernel.run()
+    }
+}
+
+/// Runs `check` at every level of this machine. Levels belong to the process, so one such test at a time.
+#[cfg(test)]
+pub(super) fn at_every_level(mut check: impl FnMut(Level)) {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    for level in Level::available() {
+        Level::force(level);
+        check(level);
+    }
 }

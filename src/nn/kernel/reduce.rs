@@ -10,7 +10,7 @@ pub const LANES: usize = 16;
 
 /// `Σ f(xₖ)` in lanes.
 #[inline(always)]
-fn sum_in_lanes<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
+pub(crate) fn sum_in_lanes<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
     let mut lanes = [F::ZERO; LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -111,7 +111,7 @@ pub fn column_moments<F: Float>(x: &[F], mean: &mut [F], variance: &mut [F]) {
 
 /// The largest element; −∞ for none, NaN wherever there is one.
 #[inline(always)]
-fn largest<F: Float>(x: &[F]) -> F {
+pub(crate) fn largest<F: Float>(x: &[F]) -> F {
     x.iter()
         .fold(-F::INFINITY, |largest, &x| if x <= largest { largest } else { x })
 }

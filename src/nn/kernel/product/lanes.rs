@@ -1,0 +1,136 @@
+//! SIMD registers, for the few loops where the compiler doesn't find them by itself.
+
+use super::Float;
+
+/// `N` numbers in a register.
+pub trait Lanes<F>: Copy {
+    const N: usize;
+
+    /// # Safety
+    /// The processor has the register's instructions, and `from` is good for reading `N` numbers.
+    unsafe fn load(from: *const F) -> Self;
+
+    /// # Safety
+    /// The processor has the register's instructions, and `to` is good for writing `N` numbers.
+    unsafe fn store(self, to: *mut F);
+
+    /// # Safety
+    /// The processor has the register's instructions.
+    unsafe fn splat(value: F) -> Self;
+
+    /// `self · a + b`, rounded once.
+    ///
+    /// # Safety
+    /// The processor has the register's instructions.
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+
+    /// Writes the transpose of an (N,N) block whose rows are `from_stride` and `to_stride` numbers apart.
+    ///
+    /// # Safety
+    /// The processor has the register's instructions, and both blocks are inside memory that may be read and written.
+    #[inline(always)]
+    unsafe fn transpose(from: *const F, from_stride: usize, to: *mut F, to_stride: usize) {
+        for r in 0..Self::N {
+            for c in 0..Self::N {
+                // SAFETY: inside the blocks.
+                unsafe { to.add(c * to_stride + r).copy_from(from.add(r * from_stride + c), 1) };
+            }
+        }
+    }
+}
+
+/// Lanes for any machine; on aarch64 the compiler makes NEON registers of them.
+impl<F: Float> Lanes<F> for [F; 8] {
+    const N: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(from: *const F) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<Self>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut F) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<Self>().write(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: F) -> Self {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|j| self[j].mul_add(a[j], b[j]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    macro_rules! lanes {
+        ($float:ident $n:literal $register:ident $load:ident $store:ident $splat:ident $mul_add:ident $($more:item)?) => {
+            impl Lanes<$float> for $register {
+                const N: usize = $n;
+
+                #[inline(always)]
+                unsafe fn load(from: *const $float) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { $load(from) }
+                }
+
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $float) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $store(to, self) }
+                }
+
+                #[inline(always)]
+                unsafe fn splat(value: $float) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { $splat(value) }
+                }
+
+                #[inline(always)]
+                unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+                    // SAFETY: the caller's promise.
+                    unsafe { $mul_add(self, a, b) }
+                }
+
+                $($more)?
+            }
+        };
+    }
+    lanes!(f64 4 __m256d _mm256_loadu_pd _mm256_storeu_pd _mm256_set1_pd _mm256_fmadd_pd);
+    lanes!(f32 16 __m512 _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps);
+    lanes!(f64 8 __m512d _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
+    lanes!(f32 8 __m256 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            // Halves of rows j and j+4 are loaded into one register, so that the rest happens inside halves.
+            // SAFETY: the caller's promise; every row read or written is one of the block's eight.
+            unsafe {
+                let half = |r: usize, c: usize| _mm_loadu_ps(from.add(r * from_stride + c));
+                let rows = |r: usize, c: usize| _mm256_set_m128(half(r + 4, c), half(r, c));
+                for c in [0, 4] {
+                    let (a, b, d, e) = (rows(0, c), rows(1, c), rows(2, c), rows(3, c));
+                    let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    let (de_low, de_high) = (_mm256_unpacklo_ps(d, e), _mm256_unpackhi_ps(d, e));
+                    let columns = [
+                        _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, de_low),
+                        _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, de_low),
+                        _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, de_high),
+                        _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, de_high),
+                    ];
+                    for (j, column) in columns.into_iter().enumerate() {
+                        _mm256_storeu_ps(to.add((c + j) * to_stride), column);
+                    }
+                }
+            }
+        }
+    );
+}
