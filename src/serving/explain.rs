@@ -1,7 +1,10 @@
 //! A prediction with its arithmetic: exactly the values that the server computed on the way.
 
+use ndarray::ArrayView1;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::predictor::Predictor;
 
 /// What a hand calculation of one prediction needs and passes through.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -27,4 +30,41 @@ pub struct LayerOutputs {
     #[schema(example = "dense")]
     pub layer: String,
     pub outputs: Vec<f32>,
+}
+
+impl Explanation {
+    /// Whether every number in it can be written.
+    pub(super) fn is_finite(&self) -> bool {
+        let layers = self.layers.iter().flat_map(|layer| &layer.outputs);
+        let softmax = self.logits.iter().chain(&self.exponentials).flatten().chain(&self.sum);
+        self.inputs
+            .iter()
+            .chain(layers)
+            .chain(softmax)
+            .all(|value| value.is_finite())
+    }
+}
+
+impl Predictor {
+    /// Passes one preprocessed row through the network once more, keeping everything; the values are those of
+    /// [`predict`](Self::predict) to the bit.
+    pub(super) fn explain(&self, inputs: ArrayView1<'_, f32>) -> Explanation {
+        let inputs = inputs.to_vec();
+        let computed = self.network.explain(&inputs);
+        let names = self.summary().layers.into_iter().map(|layer| layer.name);
+        let layers = names
+            .zip(computed.layers)
+            .map(|(layer, outputs)| LayerOutputs { layer, outputs });
+        let (logits, exponentials, sum) = match computed.softmax {
+            None => (None, None, None),
+            Some(softmax) => (Some(softmax.logits), Some(softmax.exponentials), Some(softmax.sum)),
+        };
+        Explanation {
+            inputs,
+            layers: layers.collect(),
+            logits,
+            exponentials,
+            sum,
+        }
+    }
 }

@@ -4,9 +4,11 @@ mod cache;
 mod evaluate;
 mod explain;
 mod models;
+mod prediction;
 mod predictor;
 
 pub use evaluate::{ConfusionMatrix, Evaluation};
 pub use explain::{Explanation, LayerOutputs};
 pub use models::Serving;
-pub use predictor::{ClassPrediction, Prediction, Predictions, Predictor, ValuePrediction};
+pub use prediction::{ClassPrediction, Label, Prediction, Predictions, Probabilities, ValuePrediction};
+pub use predictor::Predictor;

@@ -28,7 +28,17 @@ impl Serving {
 
     /// The model, ready to predict; loaded once however many ask for it at the same time.
     pub async fn get(&self, tenant: &TenantId, id: ModelId) -> Result<Arc<Predictor>, Problem> {
-        unimplemented!()
+        self.cache.get(tenant, id, async || self.load(tenant, id).await).await
+    }
+
+    async fn load(&self, tenant: &TenantId, id: ModelId) -> Result<(Arc<Predictor>, u64), Problem> {
+        let parts = self.store.model_parts(tenant, id).await?;
+        let (Some(model), Some(parts)) = (self.store.get_model(tenant, id).await?, parts) else {
+            return Err(Problem::not_found("model"));
+        };
+        let predictor = Predictor::load(model, &parts).map_err(Problem::internal)?;
+        let size_bytes = predictor.size_bytes();
+        Ok((Arc::new(predictor), size_bytes))
     }
 
     /// Drops a model that was deleted.
@@ -38,6 +48,17 @@ impl Serving {
 
     /// Measures a model on all rows of a dataset, on a blocking thread.
     pub async fn evaluate(&self, tenant: &TenantId, id: ModelId, dataset: DatasetId) -> Result<Evaluation, Problem> {
-        unimplemented!()
+        let predictor = self.get(tenant, id).await?;
+        let dataset = self
+            .store
+            .get_dataset(tenant, dataset)
+            .await?
+            .ok_or_else(|| Problem::not_found("dataset"))?;
+        let store = self.store.clone();
+        let measured = tokio::task::spawn_blocking(move || {
+            let content = store.blobs().open(&dataset.sha256)?;
+            predictor.evaluate(&dataset, content)
+        });
+        measured.await.map_err(Problem::internal)?
     }
 }

@@ -1,109 +1,156 @@
 //! A model in memory: raw values in, labels with probabilities or numbers out.
 
-use std::io::{Read, Write};
+use std::fmt::Write;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use ndarray::{ArrayView1, ArrayView2};
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::explain::Explanation;
-use crate::data::source::SourceRequest;
-use crate::domain::id::ModelId;
-use crate::domain::model::Model;
-use crate::domain::problem::Problem;
+use super::prediction::{ClassPrediction, Prediction, Predictions, Probabilities, ValuePrediction};
+use crate::data::encoder::Encoder;
+use crate::domain::artifact::{self, ArtifactError, Kind as Artifact};
+use crate::domain::model::{Model, ModelParts};
+use crate::domain::problem::{Kind, Problem};
+use crate::nn::network::Network;
+use crate::nn::spec::{Fault, Plan, Target};
 use crate::nn::summary::Summary;
 use crate::nn::weights::LayerWeights;
 
-/// The answer to one call.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Predictions {
-    pub model: ModelId,
-    /// One an instance, in their order.
-    pub predictions: Vec<Prediction>,
-    /// What was odd about the instances without being wrong, such as a category never seen in training.
-    pub warnings: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum Prediction {
-    Class(ClassPrediction),
-    Value(ValuePrediction),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct ClassPrediction {
-    /// The most probable class.
-    #[schema(value_type = String, example = "setosa")]
-    pub label: Label,
-    /// Every class and its probability.
-    #[schema(value_type = std::collections::BTreeMap<String, f32>)]
-    pub probabilities: Probabilities,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct ValuePrediction {
-    /// Null when it is too large for a 32-bit float.
-    #[schema(example = 23.1)]
-    pub value: Option<f32>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
-}
-
-/// One of a model's classes; shares their text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Label {
-    classes: Arc<[String]>,
-    index: usize,
-}
-
-/// The probability of each of a model's classes; shares their text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probabilities {
-    classes: Arc<[String]>,
-    values: Vec<f32>,
-}
-
 /// A model in memory.
-pub struct Predictor {}
+#[derive(Debug)]
+pub struct Predictor {
+    model: Model,
+    pub(super) encoder: Encoder,
+    pub(super) plan: Plan,
+    pub(super) network: Network<f32>,
+    pub(super) classes: Option<Arc<[String]>>,
+}
+
+/// A stored model that this program can't use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error("the stored preprocessing does not decode: {0}")]
+    Encoder(#[from] serde_json::Error),
+    #[error("the stored spec and weights do not fit each other: {0:?}")]
+    Unfit(Vec<Fault>),
+}
 
 impl Predictor {
+    pub(super) fn load(model: Model, parts: &ModelParts) -> Result<Self, LoadError> {
+        let encoder: Encoder = serde_json::from_str(&parts.encoder)?;
+        let target = match &model.classes {
+            None => Target::Regression,
+            Some(classes) => Target::Classes(classes.len()),
+        };
+        let plan = model
+            .spec
+            .model
+            .plan("/model", encoder.width(), target)
+            .map_err(LoadError::Unfit)?;
+        let weights: Vec<LayerWeights> = artifact::open(Artifact::Weights, &parts.weights)?;
+        Ok(Self {
+            network: Network::from_weights(&plan, &weights, "/weights").map_err(LoadError::Unfit)?,
+            classes: model.classes.as_ref().map(|classes| classes.iter().cloned().collect()),
+            encoder,
+            plan,
+            model,
+        })
+    }
+
+    /// About what it takes in memory.
+    pub(super) fn size_bytes(&self) -> u64 {
+        const AROUND: u64 = 4096;
+        self.model.parameters.total * 4 + AROUND
+    }
+
     pub fn model(&self) -> &Model {
-        unimplemented!()
+        &self.model
     }
 
     pub fn summary(&self) -> Summary {
-        unimplemented!()
+        self.plan.summary()
     }
 
     pub fn weights(&self) -> Vec<LayerWeights> {
-        unimplemented!()
+        self.network.weights()
     }
 
     /// Predicts raw instances: objects by column name, or arrays in the order of the model's inputs.
     ///
     /// `at` is the pointer of the array of instances. Errors: `invalid-features` with every fault.
     pub fn predict(&self, instances: &[Value], at: &str, explain: bool) -> Result<Predictions, Problem> {
-        unimplemented!()
+        let mut x = Vec::with_capacity(instances.len() * self.encoder.width());
+        let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+        let mut pointer = String::new();
+        for (index, instance) in instances.iter().enumerate() {
+            point_to(&mut pointer, at, index);
+            self.encoder
+                .instance(instance, &pointer, &mut x, &mut faults, &mut warnings);
+        }
+        if instances.is_empty() {
+            faults.push(Fault::new(at, "has no instance to predict"));
+        }
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        let x = self.matrix(&x, instances.len());
+        let mut predictions = Vec::with_capacity(instances.len());
+        for (index, outputs) in self.network.predict(x).rows().into_iter().enumerate() {
+            let explanation = explain.then(|| self.explain(x.row(index)));
+            let finite = outputs.iter().all(|output| output.is_finite())
+                && explanation.as_ref().is_none_or(Explanation::is_finite);
+            if !finite {
+                point_to(&mut pointer, at, index);
+                faults.push(Fault::new(
+                    &pointer,
+                    "has values so large that the network's numbers overflow",
+                ));
+                continue;
+            }
+            predictions.push(self.prediction(outputs, explanation));
+        }
+        if !faults.is_empty() {
+            return Err(invalid(faults));
+        }
+        Ok(Predictions {
+            model: self.model.id,
+            predictions,
+            warnings,
+        })
     }
 
-    /// Reads a CSV with a header and writes it again with the prediction's columns added, in bounded memory.
-    pub fn predict_csv(&self, input: impl Read, request: &SourceRequest, output: impl Write) -> Result<(), Problem> {
-        unimplemented!()
+    /// Preprocessed inputs, row after row, as a matrix (n, width).
+    pub(super) fn matrix<'a>(&self, x: &'a [f32], rows: usize) -> ArrayView2<'a, f32> {
+        ArrayView2::from_shape((rows, self.encoder.width()), x).expect("the encoder appends its width for every row")
+    }
+
+    fn prediction(&self, outputs: ArrayView1<'_, f32>, explanation: Option<Explanation>) -> Prediction {
+        let outputs = outputs.to_slice().expect("predictions are row-major");
+        match &self.classes {
+            None => Prediction::Value(ValuePrediction {
+                value: outputs[0],
+                explanation,
+            }),
+            Some(classes) => {
+                let probabilities = Probabilities::new(classes, outputs);
+                Prediction::Class(ClassPrediction {
+                    label: probabilities.label(),
+                    probabilities,
+                    explanation,
+                })
+            }
+        }
     }
 }
 
-impl Serialize for Label {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.classes[self.index])
-    }
+fn point_to(pointer: &mut String, at: &str, index: usize) {
+    pointer.clear();
+    write!(pointer, "{at}/{index}").expect("writing to a string");
 }
 
-impl Serialize for Probabilities {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.classes.iter().zip(&self.values))
-    }
+fn invalid(faults: Vec<Fault>) -> Problem {
+    Problem::faults(Kind::InvalidFeatures, "The instances can't be predicted", faults)
 }
