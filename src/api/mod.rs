@@ -1,17 +1,28 @@
 //! The HTTP API, one file a resource. axum is known here and nowhere else.
 
+mod blocking;
 mod connection;
+mod curve;
+mod datasets;
 mod error;
+mod events;
 mod extract;
+mod history;
+mod idempotency;
+mod jobs;
 mod limits;
+mod models;
 mod pace;
+mod pagination;
 mod request;
 mod serve;
+mod upload;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::limits::Limits;
@@ -27,16 +38,26 @@ pub struct AppState {
     runner: Runner,
     serving: Serving,
     limits: Arc<Limits>,
+    /// Places for uploads under way.
+    uploads: Arc<Semaphore>,
+    /// Places for event streams.
+    event_streams: Arc<Semaphore>,
+    /// Places for work that reads a whole table.
+    table_readers: Arc<Semaphore>,
     /// Cancelled when the server is to stop: it isn't ready any more, and event streams end.
     stop: CancellationToken,
 }
 
 impl AppState {
     pub fn new(store: Store, runner: Runner, serving: Serving, limits: Limits, stop: CancellationToken) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             runner,
             serving,
+            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            event_streams: Arc::new(Semaphore::new(limits.event_streams)),
+            table_readers: Arc::new(Semaphore::new(cores)),
             limits: Arc::new(limits),
             stop,
         }

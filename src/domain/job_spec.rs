@@ -17,29 +17,55 @@ pub const MAX_BATCH_SIZE: u64 = 10_000_000;
 pub const MAX_NAME_CHARS: usize = 200;
 
 /// A job as its client wrote it: everything but dataset and target may be left out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, ToSchema)]
 pub struct JobRequest {
+    /// Left out: the dataset's name and a number.
+    #[schema(min_length = 1, max_length = 200, example = "iris")]
     pub name: Option<String>,
     pub dataset: DatasetId,
+    /// The column to predict.
+    #[schema(example = "품종")]
     pub target: String,
+    /// The columns to predict from; left out: all but the target and the weights.
+    #[schema(min_items = 1)]
     pub features: Option<Vec<String>>,
     pub model: Option<ModelSpec>,
+    #[schema(value_type = Option<TrainingRequest>)]
     pub training: TrainingRequest,
+    #[schema(rename = "preprocessing", value_type = Option<PreprocessingRequest>)]
     pub numeric: Option<NumericScaling>,
+    /// The weights to begin with, one object a layer; left out: random ones.
     pub initial_weights: Option<Vec<LayerWeights>>,
+    /// A model to go on from: its weights, preprocessing and optimizer state.
     pub continue_from: Option<ModelId>,
 }
 
+/// What is done to the columns before the network sees them.
+#[derive(ToSchema)]
+pub struct PreprocessingRequest {
+    /// Left out: standardize.
+    pub numeric: Option<NumericScaling>,
+}
+
 /// The training options that were written; what is `None` takes a default, or what the continued model had.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 pub struct TrainingRequest {
+    /// Passes over the training rows; left out: 100.
+    #[schema(minimum = 1, maximum = 1_000_000, example = 500)]
     pub epochs: Option<u32>,
+    /// Rows a step; left out: 32.
+    #[schema(minimum = 1, maximum = 10_000_000, example = 150)]
     pub batch_size: Option<u32>,
+    /// Whether each epoch takes the rows in a new order; left out: true.
     pub shuffle: Option<bool>,
+    /// Everything random follows from it; left out: 0.
+    #[schema(minimum = 0, maximum = 9_007_199_254_740_991u64, example = 7)]
     pub seed: Option<u64>,
     pub validation: Option<ValidationSpec>,
     pub early_stopping: Option<EarlyStoppingSpec>,
+    /// Class → factor on the loss of its rows; classes left out have 1.
     pub class_weight: Option<BTreeMap<String, f64>>,
+    /// A number column with a factor on the loss of each row.
     pub sample_weight: Option<String>,
 }
 
@@ -119,13 +145,15 @@ pub struct ValidationDataset {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EarlyStoppingSpec {
     /// A column of the history; less is better, except for accuracy and its like.
-    #[schema(example = "val_loss")]
+    #[schema(required = false, default = "val_loss", example = "val_loss")]
     pub monitor: String,
-    #[schema(minimum = 0, maximum = 1_000_000, example = 20)]
+    #[schema(required = false, minimum = 0, maximum = 1_000_000, default = 0, example = 20)]
     pub patience: u32,
     /// The least change that counts as an improvement.
+    #[schema(required = false, minimum = 0, default = 0.0)]
     pub min_delta: f64,
     /// Whether the model gets the weights of its best epoch instead of its last.
+    #[schema(required = false, default = false)]
     pub restore_best: bool,
 }
 

@@ -4,7 +4,9 @@ pub(crate) mod body;
 mod id;
 mod json;
 mod query;
+mod tenant;
 
 pub(crate) use id::Id;
 pub(crate) use json::Json;
 pub(crate) use query::{FromQuery, Query, QueryReader};
+pub(crate) use tenant::Tenant;

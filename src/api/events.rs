@@ -1,0 +1,177 @@
+//! A job's events as a stream (server-sent events): what is stored, by number, and then what is stored next.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::Stream;
+use http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::AppState;
+use super::error::ApiError;
+use super::extract::{Id, Tenant};
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::JobId;
+use crate::domain::problem::{Kind, Problem};
+use crate::domain::tenant::TenantId;
+use crate::training::Changes;
+
+/// Events read from the store at a time.
+const PAGE_EVENTS: u32 = 500;
+
+/// Follow a job
+///
+/// Server-sent events: `epoch` with its figures, `status`, and last `done`, after which the stream ends. Their ids are the
+/// numbers under which they are stored: a client that was cut off sends the last as `Last-Event-ID` and misses none. When
+/// the server stops, the stream ends with a `shutdown` event; after its restart it can be followed further.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/events",
+    tag = "jobs",
+    params(
+        ("id" = JobId, Path),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was seen."),
+    ),
+    responses(
+        (status = 200, description = "The events from the first, or from the one after Last-Event-ID on.", body = String, content_type = "text/event-stream"),
+        (status = 404, description = "There is no such job."),
+    ),
+)]
+pub(super) async fn stream_job_events(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<JobId>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let last_number = last_event_id(&headers)?;
+    let job = state.store.get_job(&tenant, id).await?;
+    job.ok_or_else(|| Problem::not_found("job"))?;
+    let full = |_| {
+        ApiError::new(
+            Kind::TooManyRequests,
+            "Too many event streams are open; close one, or try again later.",
+        )
+    };
+    let slot = state.event_streams.clone().try_acquire_owned().map_err(full)?;
+    let keep_alive = KeepAlive::new().interval(state.limits.event_keep_alive);
+    let events = Following {
+        // Subscribed before the first look, so that nothing falls in between.
+        changes: state.runner.changes(id),
+        state,
+        tenant,
+        id,
+        last_number,
+        read: VecDeque::new(),
+        ended: false,
+        _slot: slot,
+    };
+    Ok(Sse::new(events.stream()).keep_alive(keep_alive).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|number| *number <= i64::MAX as u64);
+    number.ok_or_else(|| {
+        let detail = format!("Last-Event-ID must be the id of an event of this stream, not {value:?}.");
+        ApiError::new(Kind::MalformedRequest, detail)
+    })
+}
+
+/// A client that follows a job.
+struct Following {
+    state: AppState,
+    tenant: TenantId,
+    id: JobId,
+    changes: Changes,
+    /// Of the last event read.
+    last_number: u64,
+    /// Read and not yet sent.
+    read: VecDeque<Event>,
+    ended: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Following {
+    fn stream(self) -> impl Stream<Item = Result<SentEvent, Infallible>> {
+        futures_util::stream::unfold(self, async |mut following| {
+            let event = following.next().await?;
+            Some((Ok(event), following))
+        })
+    }
+
+    async fn next(&mut self) -> Option<SentEvent> {
+        while !self.ended {
+            if let Some(event) = self.read.pop_front() {
+                self.ended = event.kind == EventKind::Done;
+                return Some(sent(&event));
+            }
+            let page = self
+                .state
+                .store
+                .events_after(&self.tenant, self.id, self.last_number, PAGE_EVENTS)
+                .await;
+            match page {
+                Ok(page) => self.read.extend(page),
+                Err(error) => {
+                    // The client reconnects and goes on where it was.
+                    tracing::error!(error = ?Problem::from(error), "an event stream ended: the events can't be read");
+                    return None;
+                }
+            }
+            if let Some(last) = self.read.back() {
+                self.last_number = last.number;
+            } else if self
+                .state
+                .stop
+                .clone()
+                .run_until_cancelled(self.changes.changed())
+                .await
+                .is_none()
+            {
+                self.ended = true;
+                return Some(shutdown());
+            }
+        }
+        None
+    }
+}
+
+fn sent(event: &Event) -> SentEvent {
+    SentEvent::default()
+        .id(event.number.to_string())
+        .event(event.kind.name())
+        .data(event.data.to_string())
+}
+
+/// Without an id, so that the client's `Last-Event-ID` stays that of the last stored event.
+fn shutdown() -> SentEvent {
+    let data = r#"{"detail":"The server stops; connect again with Last-Event-ID when it is back."}"#;
+    SentEvent::default().event("shutdown").data(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_last_event_id_is_a_number_or_refused() {
+        let read = |text: &'static str| {
+            let headers = HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))]);
+            last_event_id(&headers).ok()
+        };
+        assert_eq!(last_event_id(&HeaderMap::new()).ok(), Some(0));
+        assert_eq!(read("17"), Some(17));
+        assert_eq!(["", "-1", "x", "1.5", "18446744073709551615"].map(read), [None; 5]);
+    }
+}

@@ -1,0 +1,159 @@
+//! Models: list, get, delete, summary, weights. What they predict is in [`super::predictions`].
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::error::ApiError;
+use super::extract::{Id, Query, Tenant};
+use super::pagination::{List, PageQuery};
+use crate::domain::id::ModelId;
+use crate::domain::model::Model;
+use crate::domain::problem::{Kind, Problem};
+use crate::nn::summary::Summary;
+use crate::nn::weights::LayerWeights;
+use crate::store::Deletion;
+
+/// List models
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "models",
+    params(PageQuery<ModelId>),
+    responses((status = 200, description = "A page of the models, newest first.", body = List<Model>)),
+)]
+pub(super) async fn list_models(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Query(page): Query<PageQuery<ModelId>>,
+) -> Result<Json<List<Model>>, ApiError> {
+    let page = state.store.list_models(&tenant, page.into()).await?;
+    Ok(Json(List::of(page, |model| model)))
+}
+
+/// Get a model
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    responses(
+        (status = 200, description = "The model: what it takes, what it gives, and where it came from.", body = Model),
+        (status = 404, description = "There is no such model."),
+    ),
+)]
+pub(super) async fn get_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+) -> Result<Json<Model>, ApiError> {
+    let model = state.store.get_model(&tenant, id).await?;
+    model.map(Json).ok_or_else(|| Problem::not_found("model").into())
+}
+
+/// Delete a model
+///
+/// The job that made it stays. While a job that continues it is not done, it can't be deleted.
+#[utoipa::path(
+    delete,
+    path = "/v1/models/{id}",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 404, description = "There is no such model."),
+        (status = 409, description = "A job that is not done continues it."),
+    ),
+)]
+pub(super) async fn delete_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+) -> Result<StatusCode, ApiError> {
+    match state.store.delete_model(&tenant, id).await? {
+        Deletion::Deleted => {
+            state.serving.forget(&tenant, id);
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Deletion::NotFound => Err(Problem::not_found("model").into()),
+        Deletion::InUse(job) => {
+            let detail =
+                format!("The model is continued by {job}, which is not done; wait for it, or cancel it first.");
+            Err(ApiError::new(Kind::Conflict, detail))
+        }
+    }
+}
+
+/// Summarize a model
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}/summary",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    responses(
+        (status = 200, description = "Its layers, their output shapes and parameters.", body = Summary),
+        (status = 404, description = "There is no such model."),
+    ),
+)]
+pub(super) async fn get_model_summary(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+) -> Result<Json<Summary>, ApiError> {
+    Ok(Json(state.serving.get(&tenant, id).await?.summary()))
+}
+
+/// Summarize a model as text
+///
+/// The table that Keras prints.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}/summary.txt",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    responses(
+        (status = 200, description = "The table.", body = String, content_type = "text/plain"),
+        (status = 404, description = "There is no such model."),
+    ),
+)]
+pub(super) async fn get_model_summary_text(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+) -> Result<Response, ApiError> {
+    let predictor = state.serving.get(&tenant, id).await?;
+    let table = predictor.summary().to_table(&predictor.model().name);
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], table).into_response())
+}
+
+/// A network's weights.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Weights {
+    /// One object a layer, in their order: empty for a layer without weights. A job takes the same as `initial_weights`.
+    weights: Vec<LayerWeights>,
+}
+
+/// Get a model's weights
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}/weights",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    responses(
+        (status = 200, description = "All its weights.", body = Weights),
+        (status = 404, description = "There is no such model."),
+    ),
+)]
+pub(super) async fn get_model_weights(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+) -> Result<Json<Weights>, ApiError> {
+    let weights = state.serving.get(&tenant, id).await?.weights();
+    Ok(Json(Weights { weights }))
+}
