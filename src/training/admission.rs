@@ -9,7 +9,6 @@ use crate::domain::dataset::Dataset;
 use crate::domain::job_spec::{JobRequest, JobSpec, PreprocessingSpec, TrainingSpec};
 use crate::domain::model::{Model, ParameterCounts};
 use crate::domain::problem::{Kind, Problem};
-use crate::nn::network::Network;
 use crate::nn::spec::reader::nearest;
 use crate::nn::spec::{Fault, Plan, Target};
 use crate::nn::summary::Summary;
@@ -140,8 +139,12 @@ pub(super) fn check(
     if let Some(plan) = &plan {
         check_monitor(&spec.training, plan, &mut faults);
         if let (Some(weights), Some(_)) = (initial_weights, inputs) {
-            let network = Network::<f32>::from_weights(plan, weights, "/initial_weights");
-            faults.extend(network.err().into_iter().flatten());
+            faults.extend(
+                plan.check_weights(weights, "/initial_weights")
+                    .err()
+                    .into_iter()
+                    .flatten(),
+            );
         }
     }
     match (plan, classes) {
@@ -252,3 +255,6 @@ fn too_large(memory_bytes: u128, max_memory_bytes: u64) -> Problem {
     );
     Problem::new(Kind::JobTooLarge, detail)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! Jobs from submission to model over a real store in a temporary folder, without HTTP.
+
+mod failures;
+mod interruptions;
+mod learning;
+mod yard;
