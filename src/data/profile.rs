@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cell::Cell;
+use super::column_tally::{ColumnTally, Kind};
 use super::encoding::{Encoding, read_full};
 use super::rows::Rows;
 use super::source::{HEAD_BYTES, Source, SourceRequest, detect_with};
-use super::table_error::{TableError, TableFault};
-use super::tally::{NumberTally, Vocabulary};
+use super::table_error::TableError;
+use super::tally::Vocabulary;
 
 /// A column of a table: numbers where every value that is there is one, else categories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -169,90 +170,6 @@ fn find_source(input: &mut (impl Read + Seek), request: &SourceRequest) -> Resul
     input.rewind()?;
     let filled = read_full(input, &mut head)?;
     detect_with(&head[..filled], request, || Ok(Encoding::of_content(input)?))
-}
-
-/// What is known of a column so far.
-struct ColumnTally {
-    name: String,
-    missing: u64,
-    kind: Kind,
-    /// Where the first number stands that a 32-bit float can't hold.
-    too_large: Option<(u64, u64)>,
-}
-
-enum Kind {
-    /// No value came by yet.
-    Empty,
-    Numbers(Box<NumberTally>),
-    Texts(Vocabulary),
-    /// Texts after numbers.
-    Mixed,
-}
-
-impl ColumnTally {
-    /// A column whose first `missing` rows have no value.
-    fn new(name: &str, missing: u64) -> Self {
-        Self {
-            name: name.to_owned(),
-            missing,
-            kind: Kind::Empty,
-            too_large: None,
-        }
-    }
-
-    #[inline]
-    fn add<R: Read>(&mut self, rows: &Rows<R>, column: usize, budget: &mut usize) {
-        let cell = rows.cell(column);
-        match (&mut self.kind, cell) {
-            (Kind::Numbers(tally), Cell::Number(number)) => tally.add(number),
-            (_, Cell::Missing) => self.missing += 1,
-            (Kind::Mixed, _) => {}
-            (Kind::Texts(vocabulary), _) => vocabulary.add(&rows.text(column), budget),
-            (Kind::Empty, Cell::Number(number)) => {
-                let mut tally = Box::<NumberTally>::default();
-                tally.add(number);
-                self.kind = Kind::Numbers(tally);
-            }
-            (Kind::Empty, Cell::Text) => {
-                // An infinity before the first text is one more text.
-                if self.too_large.is_some() {
-                    self.kind = Kind::Mixed;
-                    return;
-                }
-                let mut vocabulary = Vocabulary::default();
-                vocabulary.add(&rows.text(column), budget);
-                self.kind = Kind::Texts(vocabulary);
-            }
-            (Kind::Numbers(_), Cell::Text) => self.kind = Kind::Mixed,
-            (Kind::Empty | Kind::Numbers(_), Cell::TooLarge) => {
-                self.too_large
-                    .get_or_insert_with(|| (rows.line_of(column), column as u64 + 1));
-            }
-        }
-    }
-
-    fn fault(&self) -> Option<TableFault> {
-        let (line, column) = self
-            .too_large
-            .filter(|_| matches!(self.kind, Kind::Empty | Kind::Numbers(_)))?;
-        Some(TableFault {
-            detail:
-                "here is a number beyond ±3.4e38, which is more than a 32-bit float holds; leave it blank if it is \
-                     missing"
-                    .to_owned(),
-            line: Some(line),
-            column: Some(column),
-        })
-    }
-
-    fn finish(self) -> Column {
-        match self.kind {
-            Kind::Empty => Column::Number(NumberTally::default().finish(self.name, self.missing)),
-            Kind::Numbers(tally) => Column::Number(tally.finish(self.name, self.missing)),
-            Kind::Texts(vocabulary) => Column::Category(vocabulary.finish(self.name, self.missing)),
-            Kind::Mixed => Column::Category(Vocabulary::default().finish(self.name, self.missing)),
-        }
-    }
 }
 
 fn first_pass(

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use super::profile::{Category, CategoryColumn, CategoryType, NumberColumn, NumberType};
 
 /// A number column's different values are listed when there are at most this many.
-pub const MAX_DISTINCT_NUMBERS: usize = 256;
+pub(super) const MAX_DISTINCT_NUMBERS: usize = 256;
 /// A category column's values are listed when there are at most this many.
-pub const MAX_CATEGORIES: usize = 1000;
+pub(super) const MAX_CATEGORIES: usize = 1000;
 /// … and when their texts together are at most this long.
 const MAX_CATEGORY_BYTES: usize = 1 << 18;
 
