@@ -13,14 +13,16 @@ use super::table_error::TableError;
 /// Reads one row after the other; cells are looked at where they are wanted.
 pub(crate) enum Rows<R> {
     Csv(Box<CsvReader<R>>),
-    JsonLines(JsonLinesReader<R>),
+    JsonLines(Box<JsonLinesReader<R>>),
 }
 
 impl<R: Read> Rows<R> {
     pub(crate) fn open(input: R, source: &Source, limits: &Limits) -> Result<Self, TableError> {
         match source.format {
             Format::Csv => CsvReader::open(input, source, limits).map(|reader| Self::Csv(Box::new(reader))),
-            Format::JsonLines => JsonLinesReader::open(input, source, limits).map(Self::JsonLines),
+            Format::JsonLines => {
+                JsonLinesReader::open(input, source, limits).map(|reader| Self::JsonLines(Box::new(reader)))
+            }
         }
     }
 

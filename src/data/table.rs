@@ -253,23 +253,17 @@ mod tests {
             r#type: ColumnType::Number,
             categories: None,
         };
-        let categories = Some(vec!["1".to_owned(), "x".to_owned()]);
+        let categories = vec!["1".to_owned(), "x".to_owned()];
         let texts = InputColumn {
             name: "t".to_owned(),
             r#type: ColumnType::Category,
-            categories: categories.clone(),
+            categories: Some(categories.clone()),
         };
         let columns = [numbers, texts];
         let read = |content: &str| Table::read_as(content.as_bytes(), &profiled(content).source, &columns);
         let table = read("t,n\n1,5\n2,6\n").unwrap();
         let codes = vec![0, UNSEEN];
-        assert_eq!(
-            table.columns[1].values,
-            Values::Category {
-                codes,
-                categories: categories.unwrap()
-            }
-        );
+        assert_eq!(table.columns[1].values, Values::Category { codes, categories });
         let error = read("t,n\n1,5\n2,abc\n").unwrap_err();
         assert!(
             error
