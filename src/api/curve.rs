@@ -29,7 +29,13 @@ pub(super) fn draw(epochs: &[u32], lines: &[Line<'_>]) -> String {
          role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"#374151\">\n\
          <title>loss by epoch</title>\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
     );
-    let figures = || lines.iter().flat_map(|line| line.figures).flatten().copied();
+    let figures = || {
+        lines
+            .iter()
+            .flat_map(|line| line.figures)
+            .flatten()
+            .map(|figure| drawable(*figure))
+    };
     let low = figures().fold(f64::INFINITY, f64::min);
     let high = figures().fold(f64::NEG_INFINITY, f64::max);
     if let (Some(first), Some(last), true) = (epochs.first(), epochs.last(), low <= high) {
@@ -50,6 +56,11 @@ pub(super) fn draw(epochs: &[u32], lines: &[Line<'_>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// Within a range whose differences and ratios are numbers too.
+fn drawable(figure: f64) -> f64 {
+    figure.clamp(-1e100, 1e100)
 }
 
 fn push(svg: &mut String, element: std::fmt::Arguments<'_>) {
@@ -116,7 +127,7 @@ impl Axis {
 
     fn at(&self, value: f64) -> f64 {
         let share = match self.log {
-            true => (value / self.low).ln() / (self.high / self.low).ln(),
+            true => (value.log10() - self.low.log10()) / (self.high.log10() - self.low.log10()),
             false => (value - self.low) / (self.high - self.low),
         };
         self.from + share * (self.to - self.from)
@@ -125,18 +136,16 @@ impl Axis {
     /// A tick's text, with as many digits as tell it from the next.
     fn label(&self, tick: f64) -> String {
         if tick != 0.0 && !(1e-4..1e6).contains(&tick.abs()) {
-            return format!("{:e}", (tick * 1e12).round() / 1e12)
-                .replace("e-", "e−")
-                .chars()
-                .take(9)
-                .collect();
+            let text = format!("{tick:.2e}");
+            let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            return format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'));
         }
-        let step = self
-            .ticks
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .fold(f64::INFINITY, f64::min);
-        let grain = if self.log { tick } else { step };
+        let steps = self.ticks.windows(2).map(|pair| pair[1] - pair[0]);
+        let grain = if self.log {
+            tick
+        } else {
+            steps.fold(f64::INFINITY, f64::min)
+        };
         let decimals = if grain.is_finite() {
             (-grain.log10().floor()).clamp(0.0, 8.0)
         } else {
@@ -167,7 +176,7 @@ fn linear_ticks(low: f64, high: f64, count: usize, least: f64) -> Vec<f64> {
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let every = (decades.clone().count() / 8 + 1) as i32;
-    let factors: &[f64] = if decades.clone().count() <= 4 {
+    let factors: &[f64] = if decades.clone().count() <= 5 {
         &[1.0, 2.0, 5.0]
     } else {
         &[1.0]
@@ -246,7 +255,7 @@ fn draw_legend_entry(svg: &mut String, index: usize, name: &str, colour: &str) {
 fn draw_line(svg: &mut String, epochs: &[u32], line: &Line<'_>, x: &Axis, y: &Axis, colour: &str) {
     let points = epochs.iter().zip(line.figures);
     let points: Vec<Option<(f64, f64)>> = points
-        .map(|(epoch, figure)| figure.map(|figure| (x.at(f64::from(*epoch)), y.at(figure))))
+        .map(|(epoch, figure)| figure.map(|figure| (x.at(f64::from(*epoch)), y.at(drawable(figure)))))
         .collect();
     let mut path = String::new();
     for stretch in points.split(Option::is_none).filter(|stretch| !stretch.is_empty()) {

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod connection;
+mod contract;
 mod curve;
 mod datasets;
 mod error;
@@ -12,19 +13,27 @@ mod idempotency;
 mod jobs;
 mod limits;
 mod models;
+mod openapi;
+mod openapi_3_0;
 mod pace;
 mod pagination;
+mod predictions;
 mod request;
 mod serve;
+mod system;
 mod upload;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
+use self::contract::Contract;
 pub use self::limits::Limits;
 pub use self::serve::serve;
 use crate::serving::Serving;
@@ -72,10 +81,25 @@ impl FromRef<AppState> for Arc<Limits> {
 
 /// The whole API as one service.
 pub fn router(state: AppState) -> Router {
-    Router::new().with_state(state)
+    let limits = state.limits.clone();
+    let contract = Arc::new(Contract::of(&openapi::document()));
+    // A layer reaches the routes that stand before it.
+    Router::from(openapi::routes())
+        .route("/", get(system::redirect_to_docs))
+        .route("/docs", get(system::redirect_to_docs))
+        .route("/docs/", get(system::get_docs))
+        .route("/docs/{*file}", get(system::get_docs))
+        .fallback(request::no_such_route)
+        .method_not_allowed_fallback(request::no_such_method)
+        .with_state(state)
+        // Extractors count the bytes of bodies themselves, after unpacking.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(contract, contract::hold))
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(from_fn_with_state(limits, request::surround))
 }
 
 /// The OpenAPI document as `openapi/openapi.json` holds it and `/openapi.json` serves it.
 pub fn document_json() -> String {
-    String::new()
+    openapi::DOCUMENT.clone()
 }

@@ -117,6 +117,10 @@ fn finish_headers(headers: &mut HeaderMap, id: &str) {
 }
 
 pub(crate) async fn no_such_route() -> ApiError {
+    nothing_here()
+}
+
+pub(crate) fn nothing_here() -> ApiError {
     ApiError::new(
         Kind::NotFound,
         "There is nothing at this path; /docs lists what there is.",

@@ -1,0 +1,162 @@
+//! Holds every request against the document before its handler sees it: the `accept` header can be met, and an operation
+//! that takes no query is sent none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, header};
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::extract::QueryReader;
+use crate::domain::problem::Kind;
+
+/// What the document says of each operation, by method and path.
+pub(super) struct Contract(HashMap<(Method, String), Terms>);
+
+struct Terms {
+    takes_query: bool,
+    /// The media types of its successful answers.
+    answers: Vec<String>,
+}
+
+impl Contract {
+    pub(super) fn of(document: &Value) -> Self {
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, operations)| {
+            let operations = operations.as_object().into_iter().flatten();
+            operations.filter_map(move |(method, operation)| {
+                let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
+                Some(((method, path.clone()), Terms::of(operation)))
+            })
+        });
+        Self(operations.collect())
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let Some(path) = request.extensions().get::<MatchedPath>() else {
+            return Ok(());
+        };
+        let method = match *request.method() {
+            Method::HEAD => Method::GET,
+            ref method => method.clone(),
+        };
+        let Some(terms) = self.0.get(&(method, path.as_str().to_owned())) else {
+            return Ok(());
+        };
+        if !terms.takes_query {
+            QueryReader::new(request.uri().query().unwrap_or_default(), &[]).finish()?;
+        }
+        let met = |answer: &String| accepts(request.headers(), answer);
+        if !terms.answers.is_empty() && !terms.answers.iter().any(met) {
+            let detail = format!(
+                "This call answers with {}; the accept header must allow it.",
+                terms.answers.join(" or ")
+            );
+            return Err(ApiError::new(Kind::NotAcceptable, detail));
+        }
+        Ok(())
+    }
+}
+
+impl Terms {
+    fn of(operation: &Value) -> Self {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let responses = operation["responses"].as_object().into_iter().flatten();
+        let successes = responses.filter(|(status, _)| status.starts_with('2'));
+        let contents = successes.filter_map(|(_, response)| response["content"].as_object());
+        Self {
+            takes_query: parameters.into_iter().any(|parameter| parameter["in"] == "query"),
+            answers: contents.flat_map(|content| content.keys().cloned()).collect(),
+        }
+    }
+}
+
+pub(super) async fn hold(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
+    match contract.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Whether the client takes a media type: the most specific range that matches it decides (RFC 9110, 12.5.1). A header
+/// that can't be read allows everything.
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut best: Option<(usize, bool)> = None;
+    let mut ranges = 0;
+    for value in headers.get_all(header::ACCEPT) {
+        let Ok(text) = value.to_str() else { return true };
+        for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+            ranges += 1;
+            let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let Some(specificity) = specificity(range.trim(), media_type) else {
+                continue;
+            };
+            let wanted = !parameters.split(';').any(is_zero_quality);
+            if best.is_none_or(|(known, _)| specificity >= known) {
+                best = Some((specificity, wanted));
+            }
+        }
+    }
+    match best {
+        Some((_, wanted)) => wanted,
+        None => ranges == 0,
+    }
+}
+
+/// How closely a range names a media type: `*/*`, `type/*`, `type/subtype`; `None` when it doesn't.
+fn specificity(range: &str, media_type: &str) -> Option<usize> {
+    let prefix = media_type.split_once('/').map_or(media_type, |(kind, _)| kind);
+    match range.to_ascii_lowercase().split_once('/') {
+        Some(("*", "*")) => Some(0),
+        Some((kind, "*")) if kind == prefix => Some(1),
+        Some((kind, subtype)) if format!("{kind}/{subtype}") == media_type => Some(2),
+        _ => None,
+    }
+}
+
+fn is_zero_quality(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_most_specific_range_decides_what_is_accepted() {
+        let accepted = |accept: &'static str, media_type: &str| {
+            accepts(
+                &HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]),
+                media_type,
+            )
+        };
+        for accept in [
+            "application/json",
+            "*/*",
+            "application/*",
+            "text/html, application/JSON;q=0.5",
+            "text/html,*/*;q=0.1",
+            "",
+        ] {
+            assert!(accepted(accept, "application/json"), "{accept}");
+        }
+        for accept in [
+            "text/html",
+            "image/*",
+            "application/json;q=0, */*",
+            "*/*;q=0",
+            "application/problem+json",
+            "json",
+        ] {
+            assert!(!accepted(accept, "application/json"), "{accept}");
+        }
+        assert!(accepts(&HeaderMap::new(), "application/json"));
+    }
+}

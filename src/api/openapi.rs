@@ -1,0 +1,151 @@
+//! The document of the API (OpenAPI 3.1), made from the handlers, and what all operations have in common.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::ProblemDetails;
+use super::openapi_3_0::to_3_0;
+use super::{AppState, datasets, events, history, jobs, models, predictions, system, upload};
+
+/// The document as it is served and committed.
+pub(super) static DOCUMENT: LazyLock<String> = LazyLock::new(|| pretty(&document()));
+
+/// The same for generators that know OpenAPI 3.0 only.
+pub(super) static DOCUMENT_3_0: LazyLock<String> = LazyLock::new(|| pretty(&to_3_0(&document())));
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "trainyard",
+        description = "Training as a service: upload a table, name a target, watch a network learn it, ask it for predictions.\n\n\
+                       Errors are `application/problem+json` (RFC 9457) and list every fault with its place. Unknown fields and \
+                       query parameters are refused. Times are RFC 3339 in UTC.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    components(schemas(ProblemDetails<'_>)),
+    tags(
+        (name = "datasets", description = "Tables to learn from."),
+        (name = "jobs", description = "Trainings: what is trained on what, and how it goes."),
+        (name = "models", description = "Trained networks and what they predict."),
+        (name = "system", description = "The server itself."),
+    ),
+)]
+struct Skeleton;
+
+/// All documented routes.
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Skeleton::openapi())
+        .routes(routes!(datasets::list_datasets, upload::create_dataset))
+        .routes(routes!(upload::upload_dataset_form))
+        .routes(routes!(datasets::get_dataset, datasets::delete_dataset))
+        .routes(routes!(datasets::list_rows))
+        .routes(routes!(datasets::get_dataset_content))
+        .routes(routes!(jobs::list_jobs, jobs::create_job))
+        .routes(routes!(jobs::get_job))
+        .routes(routes!(jobs::cancel_job))
+        .routes(routes!(jobs::pause_job))
+        .routes(routes!(jobs::resume_job))
+        .routes(routes!(history::get_job_history))
+        .routes(routes!(history::get_job_history_csv))
+        .routes(routes!(history::get_job_history_svg))
+        .routes(routes!(events::stream_job_events))
+        .routes(routes!(models::list_models))
+        .routes(routes!(models::get_model, models::delete_model))
+        .routes(routes!(models::get_model_summary))
+        .routes(routes!(models::get_model_summary_text))
+        .routes(routes!(models::get_model_weights))
+        .routes(routes!(predictions::predict))
+        .routes(routes!(predictions::predict_csv))
+        .routes(routes!(predictions::evaluate_model))
+        .routes(routes!(system::get_liveness))
+        .routes(routes!(system::get_readiness))
+        .routes(routes!(system::get_document))
+        .routes(routes!(system::get_document_3_0))
+}
+
+/// The document as a value.
+pub(super) fn document() -> Value {
+    let document = routes().into_openapi();
+    let mut document = serde_json::to_value(document).expect("the document's types are plain data");
+    for_each_operation(&mut document, add_problems);
+    close_request_schemas(&mut document);
+    document
+}
+
+fn pretty(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("a value is always JSON");
+    text.push('\n');
+    text
+}
+
+fn for_each_operation(document: &mut Value, mut change: impl FnMut(&mut Map<String, Value>)) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    let operations = paths.flat_map(|path| path.as_object_mut()).flat_map(Map::values_mut);
+    operations.filter_map(Value::as_object_mut).for_each(&mut change);
+}
+
+/// Every refusal and failure has the same body, and every operation has some that need no telling: a wrong query, an `accept`
+/// that can't be met, a head that is too long.
+fn add_problems(operation: &mut Map<String, Value>) {
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let general = [
+        ("4XX", "The request is refused; detail says what to change."),
+        ("5XX", "The server failed, or has no room."),
+    ];
+    for (status, description) in general {
+        responses.insert(status.to_owned(), json!({"description": description}));
+    }
+    for (_, response) in responses
+        .iter_mut()
+        .filter(|(status, _)| status.starts_with(['4', '5']))
+    {
+        response["content"] = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
+    }
+}
+
+/// Objects that clients send have no fields but those listed.
+fn close_request_schemas(document: &mut Value) {
+    let mut found = BTreeSet::new();
+    for_each_operation(document, |operation| {
+        if let Some(body) = operation.get("requestBody") {
+            find_references(body, &mut found);
+        }
+    });
+    let mut waiting: Vec<String> = found.iter().cloned().collect();
+    while let Some(name) = waiting.pop() {
+        let schema = &mut document["components"]["schemas"][&name];
+        if schema["type"] == "object"
+            && schema.get("properties").is_some()
+            && schema.get("additionalProperties").is_none()
+        {
+            schema["additionalProperties"] = json!(false);
+        }
+        let mut next = BTreeSet::new();
+        find_references(schema, &mut next);
+        waiting.extend(next.into_iter().filter(|name| found.insert(name.clone())));
+    }
+}
+
+/// The names of the schemas that a part of the document refers to.
+fn find_references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            let reference = fields.get("$ref").and_then(Value::as_str);
+            found.extend(
+                reference
+                    .and_then(|path| path.strip_prefix("#/components/schemas/"))
+                    .map(str::to_owned),
+            );
+            fields.values().for_each(|field| find_references(field, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| find_references(item, found)),
+        _ => {}
+    }
+}

@@ -1,0 +1,336 @@
+//! What a model predicts: a few instances as JSON, a whole table as CSV, and how well it does on a dataset.
+
+use std::io::{BufWriter, Seek, Write};
+
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+use tempfile::{SpooledData, SpooledTempFile};
+use tokio_util::io::ReaderStream;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AdditionalProperties, Array, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::AppState;
+use super::blocking::{blocking, reading};
+use super::error::ApiError;
+use super::extract::body::{broken, declared_length, too_large};
+use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
+use super::limits::Limits;
+use super::upload::media_type::{is_gzip, table_type};
+use super::upload::receive::receive;
+use crate::data::source::{Format, SourceRequest};
+use crate::domain::id::{DatasetId, ModelId};
+use crate::domain::problem::{Kind, Problem};
+use crate::nn::spec::reader::Reader;
+use crate::serving::{Evaluation, Predictions};
+use crate::store::StoreError;
+
+/// Multiplications up to which a prediction is answered where it arrived, about a millisecond's worth; a larger one goes
+/// to a thread of its own, so that it doesn't hold up others.
+const QUICK_MULTIPLICATIONS: u64 = 5_000_000;
+
+/// Up to this size the tables of predict/csv stay in memory; beyond it they go through temporary files.
+const IN_MEMORY_BYTES: usize = 1 << 20;
+
+/// What to predict.
+#[derive(Debug, ToSchema)]
+pub(super) struct PredictRequest {
+    /// Objects by column name, or arrays in the order of the model's inputs; raw values, as in the dataset. What is missing is
+    /// null or left out.
+    #[schema(schema_with = instances_schema)]
+    instances: Vec<Value>,
+    /// Whether each prediction comes with the arithmetic behind it.
+    #[schema(value_type = Option<bool>, default = false)]
+    explain: bool,
+}
+
+fn instances_schema() -> Array {
+    let value = || {
+        let types = SchemaType::from_iter([Type::Number, Type::String, Type::Null]);
+        RefOr::<Schema>::from(ObjectBuilder::new().schema_type(types))
+    };
+    let by_name = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::RefOr(value())));
+    let instance = OneOfBuilder::new()
+        .item(by_name)
+        .item(Schema::Array(Array::new(value())));
+    ArrayBuilder::new()
+        .items(instance)
+        .min_items(Some(1))
+        .max_items(Some(10_000))
+        .build()
+}
+
+impl PredictRequest {
+    fn read(mut document: Value, limits: &Limits) -> Result<Self, ApiError> {
+        let mut reader = Reader::default();
+        let explain = read_predict_fields(&mut reader, &document);
+        let instances = match document.get_mut("instances").map(Value::take) {
+            Some(Value::Array(instances)) if reader.faults.is_empty() => instances,
+            _ => return Err(Problem::faults(Kind::InvalidFeatures, "The request", reader.faults).into()),
+        };
+        if instances.len() > limits.instances {
+            let detail = format!(
+                "{} instances are more than the {} of one call; send them as a CSV to predict/csv.",
+                instances.len(),
+                limits.instances
+            );
+            return Err(ApiError::new(Kind::BodyTooLarge, detail));
+        }
+        Ok(Self { instances, explain })
+    }
+}
+
+/// Notes every fault but those of the instances themselves, and returns `explain`.
+fn read_predict_fields(reader: &mut Reader, document: &Value) -> bool {
+    let Some(fields) = reader.object(document, "", &["instances", "explain"]) else {
+        return false;
+    };
+    let explain = reader.optional(&fields, "explain", Reader::boolean);
+    let instances = reader.required(&fields, "instances", |reader, value, at| reader.array(value, at));
+    if instances.is_some_and(|instances| instances.is_empty()) {
+        reader.fault("/instances", "must have at least one instance");
+    }
+    explain.unwrap_or(false)
+}
+
+/// Predict
+///
+/// For each instance its class with the probabilities of all classes, or its number. With `explain` each also carries what the
+/// server computed on the way, so that a reader can redo it by hand.
+#[utoipa::path(
+    post,
+    path = "/v1/models/{id}/predict",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    request_body(
+        content = PredictRequest,
+        description = "The instances.",
+        example = json!({"instances": [{"꽃잎길이": 1.4, "꽃잎폭": 0.2, "꽃받침길이": 5.1, "꽃받침폭": 3.5}]}),
+    ),
+    responses(
+        (status = 200, description = "A prediction an instance, in their order.", body = Predictions),
+        (status = 404, description = "There is no such model."),
+        (status = 413, description = "The body is too large, or has too many instances."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The instances don't fit the model; errors has every fault."),
+    ),
+)]
+pub(super) async fn predict(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+    Json(document): Json,
+) -> Result<Response, ApiError> {
+    let request = PredictRequest::read(document, &state.limits)?;
+    let predictor = state.serving.get(&tenant, id).await?;
+    let multiplications = predictor
+        .model()
+        .parameters
+        .total
+        .saturating_mul(request.instances.len() as u64);
+    let answer = move || {
+        let predictions = predictor.predict(&request.instances, "/instances", request.explain)?;
+        Ok(Answer(predictions).into_response())
+    };
+    match multiplications <= QUICK_MULTIPLICATIONS {
+        true => answer(),
+        false => blocking(answer).await,
+    }
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PredictCsvQuery {
+    /// How the text is encoded, instead of having it found out: utf-8, or euc-kr for CP949 and EUC-KR.
+    #[param(example = "euc-kr")]
+    encoding: Option<String>,
+    /// What stands between the fields, instead of having it found out: a character, or comma, semicolon, tab or pipe.
+    #[param(example = "semicolon")]
+    delimiter: Option<String>,
+}
+
+impl FromQuery for PredictCsvQuery {
+    const NAMES: &'static [&'static str] = &["encoding", "delimiter"];
+
+    fn read(query: &mut QueryReader, _: &Limits) -> Self {
+        Self {
+            encoding: query.text("encoding"),
+            delimiter: query.text("delimiter"),
+        }
+    }
+}
+
+/// Predict a CSV
+///
+/// A CSV with a header that names the model's inputs comes back with the prediction's columns added; other columns pass
+/// through. It may be of any length: neither side is held in memory.
+#[utoipa::path(
+    post,
+    path = "/v1/models/{id}/predict/csv",
+    tag = "models",
+    params(("id" = ModelId, Path), PredictCsvQuery),
+    request_body(content = String, content_type = "text/csv", description = "The table."),
+    responses(
+        (status = 200, description = "The same rows and the prediction's columns.", body = String, content_type = "text/csv"),
+        (status = 404, description = "There is no such model."),
+        (status = 413, description = "The body is too large, as it comes or once it is unpacked."),
+        (status = 415, description = "The content-type is no CSV's, or the content-encoding isn't gzip."),
+        (status = 422, description = "The content is no CSV, or doesn't fit the model; errors names line and column."),
+    ),
+)]
+pub(super) async fn predict_csv(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+    Query(query): Query<PredictCsvQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let predictor = state.serving.get(&tenant, id).await?;
+    let (table_type, gzip) = (table_type(&headers)?, is_gzip(&headers)?);
+    if table_type.format == Some(Format::JsonLines) {
+        return Err(ApiError::new(
+            Kind::UnsupportedMediaType,
+            "This call takes a CSV: content-type: text/csv.",
+        ));
+    }
+    let limit = state.limits.prediction_csv_bytes;
+    if declared_length(&headers).is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let request = SourceRequest {
+        format: Some(Format::Csv),
+        encoding: query.encoding.or(table_type.encoding),
+        delimiter: query.delimiter,
+    };
+    // The table is received whole before it is answered: many clients read nothing until they have sent everything, and
+    // a fault in its last row is still a 422.
+    let table = state.store.blobs().scratch(IN_MEMORY_BYTES);
+    let chunks = body.into_data_stream();
+    let mut table = receive(chunks, gzip, table, &state.limits, limit, broken).await?;
+    let store = state.store.clone();
+    let predicted = reading(&state.table_readers, move || {
+        table.rewind().map_err(StoreError::from)?;
+        let mut out = BufWriter::new(store.blobs().scratch(IN_MEMORY_BYTES));
+        predictor.predict_csv(&mut table, &request, &mut out)?;
+        out.flush().map_err(StoreError::from)?;
+        out.into_inner()
+            .map_err(|error| StoreError::from(error.into_error()).into())
+    });
+    let body = spooled_body(predicted.await?).await?;
+    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], body).into_response())
+}
+
+/// Sends what was written, from its beginning.
+async fn spooled_body(mut written: SpooledTempFile) -> Result<Body, ApiError> {
+    written.rewind().map_err(StoreError::from)?;
+    Ok(match written.into_inner() {
+        SpooledData::InMemory(bytes) => Body::from(bytes.into_inner()),
+        SpooledData::OnDisk(file) => {
+            Body::from_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 64 * 1024))
+        }
+    })
+}
+
+/// What to measure a model on.
+#[derive(Debug, ToSchema)]
+pub(super) struct EvaluateRequest {
+    /// A table with the model's inputs and its target.
+    dataset: DatasetId,
+}
+
+impl EvaluateRequest {
+    fn read(document: &Value) -> Result<Self, ApiError> {
+        let mut reader = Reader::default();
+        let fields = reader.object(document, "", &["dataset"]);
+        let dataset = fields.and_then(|fields| {
+            let text = reader.required(&fields, "dataset", |reader, value, at| reader.string(value, at))?;
+            text.parse()
+                .map_err(|error: crate::domain::id::InvalidId| reader.fault("/dataset", error.to_string()))
+                .ok()
+        });
+        match dataset {
+            Some(dataset) if reader.faults.is_empty() => Ok(Self { dataset }),
+            _ => Err(Problem::faults(Kind::InvalidSpec, "The request", reader.faults).into()),
+        }
+    }
+}
+
+/// Evaluate a model
+///
+/// Its loss and metrics on a dataset, and for a classification which class was taken for which.
+#[utoipa::path(
+    post,
+    path = "/v1/models/{id}/evaluate",
+    tag = "models",
+    params(("id" = ModelId, Path)),
+    request_body(content = EvaluateRequest, description = "The dataset."),
+    responses(
+        (status = 200, description = "The figures.", body = Evaluation),
+        (status = 404, description = "There is no such model."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "There is no such dataset, or it doesn't fit the model."),
+    ),
+)]
+pub(super) async fn evaluate_model(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<ModelId>,
+    Json(document): Json,
+) -> Result<Answer<Evaluation>, ApiError> {
+    let request = EvaluateRequest::read(&document)?;
+    let _reader = state.table_readers.acquire().await.map_err(Problem::internal)?;
+    Ok(Answer(state.serving.evaluate(&tenant, id, request.dataset).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(document: Value) -> u16 {
+        let limits = Limits {
+            instances: 2,
+            ..Limits::default()
+        };
+        let refused = PredictRequest::read(document, &limits).unwrap_err();
+        refused.into_response().status().as_u16()
+    }
+
+    #[test]
+    fn a_prediction_needs_some_instances_but_not_too_many() {
+        let request = PredictRequest::read(json!({"instances": [[1], {"a": 2}]}), &Limits::default()).unwrap();
+        assert_eq!((request.instances.len(), request.explain), (2, false));
+        assert_eq!(refused(json!({"instances": []})), 422);
+        assert_eq!(refused(json!({"instances": [[1], [2], [3]]})), 413);
+        assert_eq!(refused(json!({"instances": {"a": 1}})), 422);
+        assert_eq!(refused(json!({"instances": [[1]], "explain": "yes"})), 422);
+        assert_eq!(refused(json!({"instance": [[1]]})), 422);
+        assert_eq!(refused(json!([])), 422);
+    }
+
+    #[test]
+    fn an_evaluation_names_a_dataset() {
+        let id = DatasetId::generate();
+        assert_eq!(EvaluateRequest::read(&json!({"dataset": id})).unwrap().dataset, id);
+        for wrong in [
+            json!({}),
+            json!({"dataset": "x"}),
+            json!({"dataset": 1}),
+            json!({"dataset": id, "rows": 1}),
+            json!(id),
+        ] {
+            assert!(EvaluateRequest::read(&wrong).is_err(), "{wrong}");
+        }
+    }
+}
