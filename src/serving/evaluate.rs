@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::prediction::Probabilities;
-use super::predictor::Predictor;
+use super::predictor::{Predictor, unfit};
 use crate::data::encoder::labelled_rows;
 use crate::domain::dataset::Dataset;
 use crate::domain::id::{DatasetId, ModelId};
@@ -43,8 +43,8 @@ impl Predictor {
     /// Errors: `invalid-features` when the table lacks a column, has texts where the model reads numbers, or a class
     /// that the model doesn't have.
     pub(super) fn evaluate(&self, dataset: &Dataset, content: impl Read) -> Result<Evaluation, Problem> {
-        let table = self.encoder.read_table(content, &dataset.source, None)?;
-        let labelled = labelled_rows(&table, self.encoder.target())?;
+        let table = self.encoder.read_table(content, &dataset.source, None).map_err(unfit)?;
+        let labelled = labelled_rows(&table, self.encoder.target()).map_err(unfit)?;
         if labelled.rows.is_empty() {
             let target = &self.encoder.target().column;
             return Err(Problem::new(

@@ -4,6 +4,7 @@ mod cache;
 mod evaluate;
 mod explain;
 mod models;
+mod predict_csv;
 mod prediction;
 mod predictor;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::explain::Explanation;
 use super::prediction::{ClassPrediction, Prediction, Predictions, Probabilities, ValuePrediction};
 use crate::data::encoder::Encoder;
+use crate::data::table_error::TableError;
 use crate::domain::artifact::{self, ArtifactError, Kind as Artifact};
 use crate::domain::model::{Model, ModelParts};
 use crate::domain::problem::{Kind, Problem};
@@ -153,4 +154,16 @@ fn point_to(pointer: &mut String, at: &str, index: usize) {
 
 fn invalid(faults: Vec<Fault>) -> Problem {
     Problem::faults(Kind::InvalidFeatures, "The instances can't be predicted", faults)
+}
+
+/// A table that can be read but doesn't fit the model.
+pub(super) fn unfit(error: TableError) -> Problem {
+    let problem = Problem::from(error);
+    match problem.kind {
+        Kind::InvalidDataset => Problem {
+            kind: Kind::InvalidFeatures,
+            ..problem
+        },
+        _ => problem,
+    }
 }

@@ -1,6 +1,6 @@
 //! A claimed job with all that its worker needs before it begins.
 
-use super::admission::{Continued, Named, check};
+use super::admission::{Named, check};
 use super::base::{Base, BaseError};
 use super::checkpoint::{Identity, Saved};
 use super::flag::Flag;
@@ -124,6 +124,7 @@ impl Assignment {
                 min_delta: early.min_delta,
                 restore_best: early.restore_best,
             }),
+            ..FitOptions::default()
         }
     }
 

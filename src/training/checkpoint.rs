@@ -8,12 +8,8 @@ use crate::domain::dataset::Dataset;
 use crate::domain::job_spec::JobSpec;
 use crate::nn::trainer::Checkpoint;
 
-/// Raised whenever the core's arithmetic changes: a run begun before then would not end as it began.
-pub(super) const NUMERICS: u32 = 1;
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
-    numerics: u32,
     spec_sha256: String,
     dataset_sha256: String,
     /// The model of a job that is cancelled while paused is made without its table. JSON.
@@ -49,7 +45,6 @@ impl Identity {
     /// The bytes to store.
     pub(super) fn seal(&self, encoder: &Encoder, trainer: Checkpoint<f32>) -> Vec<u8> {
         let saved = Saved {
-            numerics: NUMERICS,
             spec_sha256: self.spec_sha256.clone(),
             dataset_sha256: self.dataset_sha256.clone(),
             encoder: serde_json::to_string(encoder).expect("an encoder is JSON"),
@@ -62,7 +57,6 @@ impl Identity {
     pub(super) fn open(&self, bytes: &[u8]) -> Result<Saved, CheckpointError> {
         let saved: Saved = artifact::open(Kind::Checkpoint, bytes)?;
         let foreign = [
-            (saved.numerics != NUMERICS, "arithmetic"),
             (saved.spec_sha256 != self.spec_sha256, "spec"),
             (saved.dataset_sha256 != self.dataset_sha256, "dataset"),
         ];

@@ -8,7 +8,7 @@ use crate::data::split::split;
 use crate::data::table::{Table, Values};
 use crate::data::table_error::TableError;
 use crate::domain::dataset::Dataset;
-use crate::domain::job_spec::{JobSpec, ValidationSpec};
+use crate::domain::job_spec::{JobSpec, TrainingSpec, ValidationSpec};
 use crate::nn::trainer::Samples;
 use crate::store::{Store, StoreError};
 
@@ -17,6 +17,13 @@ pub(super) struct Prepared {
     pub(super) encoder: Encoder,
     pub(super) train: Samples<f32>,
     pub(super) validation: Option<Samples<f32>>,
+}
+
+/// What rows are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Training,
+    Validation,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +70,18 @@ impl Reading<'_> {
                 Encoder::fit(&table, &train_rows, &self.spec.features, target, scaling)?
             }
         };
-        let train = self.samples(&encoder, &table, &train_rows, true);
+        let train = samples(training, &encoder, &table, &train_rows, Use::Training);
         let validation = match (&training.validation, self.validation) {
             (None, _) => None,
-            (Some(ValidationSpec::Split(_)), _) => Some(self.samples(&encoder, &table, &held_out, false)),
+            (Some(ValidationSpec::Split(_)), _) => {
+                Some(samples(training, &encoder, &table, &held_out, Use::Validation))
+            }
             (Some(ValidationSpec::Dataset(_)), other) => {
                 drop(table);
                 let other = other.ok_or(SamplesError::NoRows("the validation dataset is gone"))?;
                 let table = self.read_as(other, &encoder)?;
                 let rows = labelled_rows(&table, encoder.target())?.rows;
-                Some(self.samples(&encoder, &table, &rows, false))
+                Some(samples(training, &encoder, &table, &rows, Use::Validation))
             }
         };
         if validation.as_ref().is_some_and(|samples| samples.x.nrows() == 0) {
@@ -113,39 +122,36 @@ impl Reading<'_> {
         let input = self.store.blobs().open(&dataset.sha256)?;
         Ok(Stoppable { input, flag: self.flag })
     }
+}
 
-    /// `training`: class weights count in the training loss only, as in Keras; sample weights count in both.
-    fn samples(&self, encoder: &Encoder, table: &Table, rows: &[u32], training: bool) -> Samples<f32> {
-        let y = encoder.targets(table, rows);
-        let of_rows = self
-            .spec
-            .training
-            .sample_weight
-            .as_deref()
-            .map(|name| numbers(table, name, rows));
-        let of_classes = self.class_weights(encoder).filter(|_| training).map(|factors| {
-            let factor = |row: ArrayView1<f32>| factors[class_of(row)];
+/// Class weights count where it is trained only, as in Keras; sample weights count where it is validated too.
+fn samples(training: &TrainingSpec, encoder: &Encoder, table: &Table, rows: &[u32], purpose: Use) -> Samples<f32> {
+    let y = encoder.targets(table, rows);
+    let of_rows = training.sample_weight.as_deref().map(|name| numbers(table, name, rows));
+    let of_classes = class_weights(training, encoder)
+        .filter(|_| purpose == Use::Training)
+        .map(|factors| {
+            let factor = |row: ArrayView1<'_, f32>| factors[class_of(row)];
             y.rows().into_iter().map(factor).collect::<Array1<f32>>()
         });
-        let weights = match (of_rows, of_classes) {
-            (Some(rows), Some(classes)) => Some(rows * classes),
-            (rows, classes) => rows.or(classes),
-        };
-        let x = encoder.features(table, rows);
-        Samples { x, y, weights }
-    }
+    let weights = match (of_rows, of_classes) {
+        (Some(rows), Some(classes)) => Some(rows * classes),
+        (rows, classes) => rows.or(classes),
+    };
+    let x = encoder.features(table, rows);
+    Samples { x, y, weights }
+}
 
-    /// The factor of each class, when the job has any.
-    fn class_weights(&self, encoder: &Encoder) -> Option<Vec<f32>> {
-        let weights = self.spec.training.class_weight.as_ref()?;
-        let classes = encoder.target().classes()?;
-        Some(
-            classes
-                .iter()
-                .map(|class| weights.get(class).map_or(1.0, |weight| *weight as f32))
-                .collect(),
-        )
-    }
+/// The factor of each class, when the job has any.
+fn class_weights(training: &TrainingSpec, encoder: &Encoder) -> Option<Vec<f32>> {
+    let weights = training.class_weight.as_ref()?;
+    let classes = encoder.target().classes()?;
+    Some(
+        classes
+            .iter()
+            .map(|class| weights.get(class).map_or(1.0, |weight| *weight as f32))
+            .collect(),
+    )
 }
 
 /// The class that a row of targets stands for: one-hot columns, or one column of 0 and 1.
@@ -160,5 +166,57 @@ fn numbers(table: &Table, name: &str, rows: &[u32]) -> Array1<f32> {
     match table.column(name).map(|column| &column.values) {
         Some(Values::Number(values)) => rows.iter().map(|row| values[*row as usize]).collect(),
         _ => Array1::ones(rows.len()), // refused at admission
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::encoder::{NumericScaling, TargetEncoding};
+    use crate::data::profile::{Limits, profile};
+    use crate::data::source::SourceRequest;
+
+    const CONTENT: &[u8] = b"a,w,y\n1,0.5,yes\n2,2,no\n3,1,yes\n";
+
+    fn weights(encoding: fn(Vec<String>) -> TargetEncoding, purpose: Use) -> Vec<f32> {
+        let found = profile(
+            std::io::Cursor::new(CONTENT),
+            &SourceRequest::default(),
+            &Limits::default(),
+        )
+        .unwrap();
+        let table = Table::read(CONTENT, &found.source, &found.columns, &["a", "w", "y"]).unwrap();
+        let target = TargetSpec {
+            column: "y".to_owned(),
+            encoding: encoding(vec!["no".to_owned(), "yes".to_owned()]),
+        };
+        let encoder = Encoder::fit(&table, &[0, 1, 2], &["a".to_owned()], target, NumericScaling::None).unwrap();
+        let training = TrainingSpec {
+            class_weight: Some([("yes".to_owned(), 10.0)].into()),
+            sample_weight: Some("w".to_owned()),
+            ..TrainingSpec::default()
+        };
+        samples(&training, &encoder, &table, &[0, 1, 2], purpose)
+            .weights
+            .unwrap()
+            .to_vec()
+    }
+
+    #[test]
+    fn a_row_weighs_its_own_weight_times_its_class_s() {
+        for encoding in [
+            |classes| TargetEncoding::OneHot { classes },
+            |classes| TargetEncoding::Binary { classes },
+        ] {
+            assert_eq!(weights(encoding, Use::Training), [5.0, 2.0, 10.0]);
+        }
+    }
+
+    #[test]
+    fn classes_have_no_weight_in_validation() {
+        assert_eq!(
+            weights(|classes| TargetEncoding::OneHot { classes }, Use::Validation),
+            [0.5, 2.0, 1.0]
+        );
     }
 }

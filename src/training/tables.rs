@@ -133,15 +133,13 @@ fn check_sample_weight(spec: &JobSpec, table: &Dataset, at: &str, faults: &mut V
 }
 
 fn check_validation(spec: &JobSpec, named: Named<'_>, classes: Option<&[String]>, faults: &mut Vec<Fault>) {
-    if let (Some(ValidationSpec::Split(_)), Some(column)) =
-        (&spec.training.validation, find(named.dataset, &spec.target))
-    {
-        let rows = named.dataset.rows - column.missing();
-        if rows < 2 {
-            faults.push(Fault::new(
-                "/training/validation/split",
-                "leaves no row to train on: the table has only one with a target",
-            ));
+    if let Some(ValidationSpec::Split(by)) = &spec.training.validation {
+        let rows = named.dataset.rows - find(named.dataset, &spec.target).map_or(0, Column::missing);
+        let held_out = (by.split * rows as f64).round();
+        // Of a class with one row none is held out, see `data::split`.
+        if held_out < 1.0 || rows <= classes.map_or(1, <[String]>::len) as u64 {
+            let detail = format!("leaves no row to validate with: {rows} rows have a target");
+            faults.push(Fault::new("/training/validation/split", detail));
         }
     }
     let Some(table) = named.validation else { return };

@@ -183,6 +183,25 @@ fn a_validation_table_must_have_the_columns_and_no_class_of_its_own() {
 }
 
 #[test]
+fn a_split_must_leave_rows_on_both_sides() {
+    let mut few = flowers();
+    few.rows = 3;
+    for (request, share, fits) in [
+        ("kind", 0.5, false),
+        ("length", 0.1, false),
+        ("length", 0.5, true),
+        ("length", 0.99, true),
+    ] {
+        let request = json!({"target": request, "training": {"validation": {"split": share}}});
+        let admitted = admit_with(&few, None, &request, ROOM);
+        assert_eq!(admitted.is_ok(), fits, "{request} {admitted:?}");
+        if let Err(problem) = admitted {
+            assert_eq!(problem.faults[0].pointer, "/training/validation/split");
+        }
+    }
+}
+
+#[test]
 fn first_weights_are_checked_before_the_job_is_taken() {
     let faults = faults_of(
         json!({"target": "length", "features": ["width"], "initial_weights": [{}],
