@@ -26,19 +26,21 @@ use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::Deletion;
 
+type DatasetList = List<Dataset>;
+
 /// List datasets
 #[utoipa::path(
     get,
     path = "/v1/datasets",
     tag = "datasets",
     params(PageQuery<DatasetId>),
-    responses((status = 200, description = "A page of the datasets, newest first.", body = List<Dataset>)),
+    responses((status = 200, description = "A page of the datasets, newest first.", body = DatasetList)),
 )]
 pub(super) async fn list_datasets(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Query(page): Query<PageQuery<DatasetId>>,
-) -> Result<Json<List<Dataset>>, ApiError> {
+) -> Result<Json<DatasetList>, ApiError> {
     let page = state.store.list_datasets(&tenant, page.into()).await?;
     Ok(Json(List::of(page, |dataset| dataset)))
 }
@@ -144,7 +146,7 @@ fn rows_schema() -> Array {
         (status = 404, description = "There is no such dataset."),
     ),
 )]
-pub(super) async fn list_rows(
+pub(super) async fn list_dataset_rows(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<DatasetId>,

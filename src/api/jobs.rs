@@ -38,20 +38,23 @@ pub(super) struct JobView {
     #[schema(example = "품종")]
     target: String,
     /// What came of it; null until it is done, and when it ended before its first epoch.
+    #[schema(required = true)]
     model: Option<ModelId>,
     spec: JobSpec,
     progress: Progress,
     /// From 1 for the job that starts next; null when it isn't queued.
+    #[schema(required = true)]
     queue_position: Option<u64>,
     /// How often a worker has started it: more than once after a crash or a pause.
     attempt: u32,
     /// Why it failed; null unless it did.
+    #[schema(required = true)]
     error: Option<JobError>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
     started_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
 }
 
@@ -186,19 +189,21 @@ impl FromQuery for ListJobsQuery {
     }
 }
 
+type JobList = List<JobView>;
+
 /// List jobs
 #[utoipa::path(
     get,
     path = "/v1/jobs",
     tag = "jobs",
     params(StatusQuery, PageQuery<JobId>),
-    responses((status = 200, description = "A page of the jobs, newest first.", body = List<JobView>)),
+    responses((status = 200, description = "A page of the jobs, newest first.", body = JobList)),
 )]
 pub(super) async fn list_jobs(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Query(query): Query<ListJobsQuery>,
-) -> Result<Answer<List<JobView>>, ApiError> {
+) -> Result<Answer<JobList>, ApiError> {
     let page = state.store.list_jobs(&tenant, query.filter.status, query.page.into());
     Ok(Answer(List::of(page.await?, JobView::from)))
 }

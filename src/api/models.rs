@@ -19,19 +19,21 @@ use crate::nn::summary::Summary;
 use crate::nn::weights::LayerWeights;
 use crate::store::Deletion;
 
+type ModelList = List<Model>;
+
 /// List models
 #[utoipa::path(
     get,
     path = "/v1/models",
     tag = "models",
     params(PageQuery<ModelId>),
-    responses((status = 200, description = "A page of the models, newest first.", body = List<Model>)),
+    responses((status = 200, description = "A page of the models, newest first.", body = ModelList)),
 )]
 pub(super) async fn list_models(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Query(page): Query<PageQuery<ModelId>>,
-) -> Result<Json<List<Model>>, ApiError> {
+) -> Result<Json<ModelList>, ApiError> {
     let page = state.store.list_models(&tenant, page.into()).await?;
     Ok(Json(List::of(page, |model| model)))
 }

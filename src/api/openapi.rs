@@ -43,7 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(datasets::list_datasets, upload::create_dataset))
         .routes(routes!(upload::upload_dataset_form))
         .routes(routes!(datasets::get_dataset, datasets::delete_dataset))
-        .routes(routes!(datasets::list_rows))
+        .routes(routes!(datasets::list_dataset_rows))
         .routes(routes!(datasets::get_dataset_content))
         .routes(routes!(jobs::list_jobs, jobs::create_job))
         .routes(routes!(jobs::get_job))
@@ -59,7 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(models::get_model_summary))
         .routes(routes!(models::get_model_summary_text))
         .routes(routes!(models::get_model_weights))
-        .routes(routes!(predictions::predict))
+        .routes(routes!(predictions::predict_instances))
         .routes(routes!(predictions::predict_csv))
         .routes(routes!(predictions::evaluate_model))
         .routes(routes!(system::get_liveness))
@@ -147,5 +147,137 @@ fn find_references(value: &Value, found: &mut BTreeSet<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| find_references(item, found)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations() -> Vec<Map<String, Value>> {
+        let mut operations = Vec::new();
+        for_each_operation(&mut document(), |operation| operations.push(operation.clone()));
+        operations
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own_and_a_summary() {
+        let mut ids = BTreeSet::new();
+        for operation in operations() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            let (verb, noun) = id.split_once('_').unwrap();
+            assert!(!verb.is_empty() && !noun.is_empty(), "{id}");
+            assert!(
+                operation["summary"].as_str().is_some_and(|text| !text.is_empty()),
+                "{id}"
+            );
+            assert!(ids.insert(id.clone()), "{id} twice");
+        }
+        assert!(ids.len() >= 30);
+    }
+
+    #[test]
+    fn generators_get_what_they_can_work_with() {
+        for operation in operations() {
+            let id = &operation["operationId"];
+            let body = operation
+                .get("requestBody")
+                .map(|body| body["content"].as_object().unwrap().len());
+            assert!(body.is_none_or(|types| types == 1), "{id}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(!responses.contains_key("default"), "{id}");
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{id}");
+            for (status, response) in responses.iter().filter(|(status, _)| status.starts_with(['4', '5'])) {
+                assert!(
+                    response["content"]["application/problem+json"].is_object(),
+                    "{id} {status}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        for document in [document(), to_3_0(&document())] {
+            let mut found = BTreeSet::new();
+            find_references(&document, &mut found);
+            for name in found {
+                assert!(document["components"]["schemas"][&name].is_object(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_parameters_in_the_document_are_those_that_are_read() {
+        use crate::api::extract::FromQuery;
+        use crate::domain::id::DatasetId;
+        type Page = crate::api::pagination::PageQuery<DatasetId>;
+        let read: &[(&str, &[&str])] = &[
+            ("list_datasets", Page::NAMES),
+            ("create_dataset", upload::UploadQuery::NAMES),
+            ("upload_dataset_form", upload::UploadQuery::NAMES),
+            ("list_dataset_rows", datasets::RowsQuery::NAMES),
+            ("list_jobs", jobs::ListJobsQuery::NAMES),
+            ("create_job", jobs::CreateJobQuery::NAMES),
+            ("get_job", jobs::WaitQuery::NAMES),
+            ("list_models", Page::NAMES),
+            ("predict_csv", predictions::PredictCsvQuery::NAMES),
+        ];
+        for operation in operations() {
+            let id = operation["operationId"].as_str().unwrap();
+            let parameters = operation
+                .get("parameters")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let parameters = parameters.filter(|parameter| parameter["in"] == "query");
+            let documented: Vec<&str> = parameters
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            let read = read
+                .iter()
+                .find(|(known, _)| *known == id)
+                .map_or(&[][..], |(_, names)| names);
+            assert_eq!(documented, read, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_has_no_unknown_fields() {
+        let schemas = &document()["components"]["schemas"];
+        for name in [
+            "JobRequest",
+            "TrainingRequest",
+            "ModelSpec",
+            "DenseSpec",
+            "AdamSpec",
+            "PredictRequest",
+            "EvaluateRequest",
+        ] {
+            assert_eq!(schemas[name]["additionalProperties"], false, "{name}");
+        }
+        assert!(schemas["Dataset"].get("additionalProperties").is_none());
+    }
+
+    #[test]
+    fn the_older_document_has_no_newer_words() {
+        fn check(value: &Value, path: &str) {
+            if let Value::Object(fields) = value {
+                let newer = fields.get("type").is_some_and(Value::is_array) || fields.contains_key("propertyNames");
+                assert!(
+                    !newer && !fields.get("exclusiveMinimum").is_some_and(Value::is_number),
+                    "{path}: {value}"
+                );
+                assert!(!fields.contains_key("$ref") || fields.len() == 1, "{path}: {value}");
+            }
+            match value {
+                Value::Object(fields) => fields
+                    .iter()
+                    .for_each(|(name, field)| check(field, &format!("{path}/{name}"))),
+                Value::Array(items) => items.iter().for_each(|item| check(item, path)),
+                _ => {}
+            }
+        }
+        check(&to_3_0(&document()), "");
     }
 }

@@ -1,10 +1,13 @@
 //! Pages of lists: `?limit=` and `?after=`, newest first.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{Array, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::extract::{FromQuery, QueryReader};
 use super::limits::Limits;
@@ -44,7 +47,7 @@ impl<Id: ToSchema> From<PageQuery<Id>> for PageRequest<Id> {
 }
 
 /// One page of a list, newest first.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(super) struct List<T> {
     data: Vec<T>,
     /// What to send as `after` for the next page; null on the last.
@@ -58,5 +61,31 @@ impl<T> List<T> {
             data: page.items.into_iter().map(view).collect(),
             next: page.next.map(|id| id.to_string()),
         }
+    }
+}
+
+/// By hand, because the derived schema of a generic type repeats that of its items instead of naming it.
+impl<T: ToSchema> PartialSchema for List<T> {
+    fn schema() -> RefOr<Schema> {
+        let next = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some("What to send as `after` for the next page; null on the last."));
+        ObjectBuilder::new()
+            .property("data", Array::new(Ref::from_schema_name(T::name())))
+            .required("data")
+            .property("next", next)
+            .required("next")
+            .into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for List<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}List", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
     }
 }

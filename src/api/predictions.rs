@@ -122,7 +122,7 @@ fn read_predict_fields(reader: &mut Reader, document: &Value) -> bool {
         (status = 422, description = "The instances don't fit the model; errors has every fault."),
     ),
 )]
-pub(super) async fn predict(
+pub(super) async fn predict_instances(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<ModelId>,
