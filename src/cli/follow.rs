@@ -78,16 +78,13 @@ impl Line {
     }
 
     fn show(&mut self, event: &Event) {
-        let Ok(Value::Object(mut data)) = serde_json::from_str(&event.data) else {
+        let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
             return;
         };
         match event.event.as_str() {
             "epoch" => {
-                let epoch = data
-                    .shift_remove("epoch")
-                    .and_then(|epoch| epoch.as_u64())
-                    .unwrap_or_default();
-                self.epoch(epoch, &data);
+                let metrics = data["metrics"].as_object().cloned().unwrap_or_default();
+                self.epoch(data["epoch"].as_u64().unwrap_or_default(), &metrics);
             }
             "status" => self.status(data["status"].as_str().unwrap_or_default()),
             _ => {}

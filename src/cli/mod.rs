@@ -14,7 +14,7 @@ mod health;
 mod logging;
 mod serve;
 mod server;
-mod stop_signal;
+mod signals;
 mod verbs;
 mod views;
 

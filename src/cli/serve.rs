@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 
 use super::logging::LogArgs;
 use super::server::{self, Server, ServerOptions};
-use super::stop_signal::StopSignal;
+use super::signals::StopSignal;
 
 /// Start the server
 ///

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::signals;
 use crate::api::{self, AppState, Limits};
 use crate::serving::Serving;
 use crate::store::Store;
@@ -85,6 +86,7 @@ pub(super) struct Server {
 impl Server {
     /// Returns once the server answers.
     pub(super) async fn start(bind: SocketAddr, options: &ServerOptions) -> Result<Self> {
+        signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
         let listener = TcpListener::bind(bind).await.with_context(|| {
             format!(

@@ -10,7 +10,7 @@ use super::client::{Client, Table};
 use super::follow::Follower;
 use super::logging::LogArgs;
 use super::server::{self, Server, ServerOptions};
-use super::stop_signal::StopSignal;
+use super::signals::StopSignal;
 use super::views::{Dataset, Job};
 
 mod by_hand;

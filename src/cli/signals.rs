@@ -1,8 +1,9 @@
-//! SIGTERM and Ctrl-C ask the process to end in good order; a second one ends it at once.
+//! The signals a server lives with.
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// SIGTERM and Ctrl-C ask the process to end in good order; a second one ends it at once.
 pub(super) struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
@@ -33,4 +34,13 @@ impl StopSignal {
         };
         kind.as_raw_value()
     }
+}
+
+/// From here on a write beyond the process's file size limit is an error like that of a full disk, which the API answers
+/// with 507, and no longer the end of the process.
+pub(super) fn survive_the_file_size_limit() -> Result<()> {
+    const SIGXFSZ: i32 = 25;
+    // The handler stays when what would receive its signals is dropped.
+    signal(SignalKind::from_raw(SIGXFSZ))?;
+    Ok(())
 }
