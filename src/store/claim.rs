@@ -1,10 +1,17 @@
 //! Handing jobs to workers, one worker a job, in the order of submission.
 
+use jiff::Timestamp;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::artifacts::read_artifact;
+use super::column::{bigint, parsed, unsigned};
+use super::moves::{existing_job, move_job};
 use super::{Store, StoreError};
-use crate::domain::job::Job;
+use crate::domain::id::JobId;
+use crate::domain::job::{Job, JobStatus};
 use crate::domain::tenant::TenantId;
 
-/// The right to work on a job: every write a worker makes names it, and is refused once it is no longer the job's.
+/// The right to work on a job: every write of a worker names it, and is refused once the job is no longer the worker's.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub tenant: TenantId,
@@ -13,26 +20,131 @@ pub struct Claim {
     pub owner: String,
     /// One more with every claim of the job.
     pub fence: u64,
-    /// As they were submitted.
+    /// As submitted.
+    pub memory_bytes: u64,
+    /// As submitted.
     pub initial_weights: Option<Vec<u8>>,
     /// The newest, to go on from.
     pub checkpoint: Option<Vec<u8>>,
 }
 
+#[derive(sqlx::FromRow)]
+struct Candidate {
+    tenant: String,
+    id: String,
+    memory_bytes: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Claimed {
+    fence: i64,
+    memory_bytes: i64,
+    initial_weights: Option<String>,
+}
+
 impl Store {
     /// Claims the job at the head of the queue; `None` when there is none or it needs more than `room_bytes`.
     pub async fn claim_next(&self, owner: &str, room_bytes: u64) -> Result<Option<Claim>, StoreError> {
-        unimplemented!()
+        let head = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1";
+        let Some((mut write, head)) = self.begin_with_first(head, room_bytes).await? else {
+            return Ok(None);
+        };
+        let (tenant, id) = (TenantId::new(head.tenant), parsed("job", &head.id)?);
+        sqlx::query(
+            "UPDATE jobs SET attempt = attempt + 1, started_at = coalesce(started_at, $3)
+            WHERE tenant = $1 AND id = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(&head.id)
+        .bind(Timestamp::now().to_string())
+        .execute(&mut *write)
+        .await?;
+        move_job(&mut write, &tenant, id, JobStatus::Queued, JobStatus::Running).await?;
+        let claim = take(&mut write, tenant, id, owner).await?;
+        self.database().commit(write).await?;
+        Ok(Some(claim))
     }
 
     /// Claims a job that was cancelled while no worker had it but a checkpoint holds trained epochs: its worker makes
-    /// the model from the checkpoint and finishes it as cancelled, without training.
+    /// the model from the checkpoint and finishes the job as cancelled, without training.
     pub async fn claim_cancelling(&self, owner: &str) -> Result<Option<Claim>, StoreError> {
-        unimplemented!()
+        let waiting = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'cancelling' AND owner IS NULL
+            ORDER BY id LIMIT 1";
+        let Some((mut write, candidate)) = self.begin_with_first(waiting, u64::MAX).await? else {
+            return Ok(None);
+        };
+        let (tenant, id) = (TenantId::new(candidate.tenant), parsed("job", &candidate.id)?);
+        let claim = take(&mut write, tenant, id, owner).await?;
+        self.database().commit(write).await?;
+        Ok(Some(claim))
+    }
+
+    /// Begins a write with the job that the query finds, if it finds one that fits; else the writer is left alone.
+    async fn begin_with_first(
+        &self,
+        query: &'static str,
+        room_bytes: u64,
+    ) -> Result<Option<(Transaction<'static, Sqlite>, Candidate)>, StoreError> {
+        let fits = |candidate: &Candidate| candidate.memory_bytes <= bigint(room_bytes);
+        let seen: Option<Candidate> = sqlx::query_as(query).fetch_optional(self.database().readers()).await?;
+        if !seen.is_some_and(|candidate| fits(&candidate)) {
+            return Ok(None);
+        }
+        let mut write = self.database().begin().await?;
+        let first: Option<Candidate> = sqlx::query_as(query).fetch_optional(&mut *write).await?;
+        Ok(first.filter(fits).map(|candidate| (write, candidate)))
     }
 
     /// The checkpoint before the newest, for when the newest can't be read.
     pub async fn earlier_checkpoint(&self, claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
-        unimplemented!()
+        let mut reader = self.database().reader().await?;
+        checkpoint(&mut reader, &claim.tenant, claim.job.id, 1).await
+    }
+}
+
+/// Makes the job the owner's.
+async fn take(write: &mut SqliteConnection, tenant: TenantId, id: JobId, owner: &str) -> Result<Claim, StoreError> {
+    let claimed: Claimed = sqlx::query_as(
+        "UPDATE jobs SET owner = $3, fence = fence + 1 WHERE tenant = $1 AND id = $2
+        RETURNING fence, memory_bytes, initial_weights",
+    )
+    .bind(tenant.as_str())
+    .bind(id.to_string())
+    .bind(owner)
+    .fetch_one(&mut *write)
+    .await?;
+    let initial_weights = match claimed.initial_weights {
+        Some(artifact) => Some(read_artifact(write, &tenant, &artifact).await?),
+        None => None,
+    };
+    Ok(Claim {
+        checkpoint: checkpoint(write, &tenant, id, 0).await?,
+        job: existing_job(write, &tenant, id).await?,
+        tenant,
+        owner: owner.to_owned(),
+        fence: unsigned("job", claimed.fence)?,
+        memory_bytes: unsigned("job", claimed.memory_bytes)?,
+        initial_weights,
+    })
+}
+
+/// The newest checkpoint but `newer`.
+async fn checkpoint(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    job: JobId,
+    newer: i64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let artifact: Option<String> = sqlx::query_scalar(
+        "SELECT artifact FROM checkpoints WHERE tenant = $1 AND job = $2 ORDER BY number DESC LIMIT 1 OFFSET $3",
+    )
+    .bind(tenant.as_str())
+    .bind(job.to_string())
+    .bind(newer)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match artifact {
+        Some(artifact) => Ok(Some(read_artifact(connection, tenant, &artifact).await?)),
+        None => Ok(None),
     }
 }

@@ -1,10 +1,44 @@
-//! The rows of uploaded tables.
+//! The rows of uploaded tables, and their content's coming and going.
 
+use std::collections::HashSet;
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::column::{bigint, from_json, parsed, to_json, unsigned};
+use super::jobs::unfinished_job_on;
 use super::{Deletion, StagedBlob, Store, StoreError};
 use crate::domain::dataset::Dataset;
 use crate::domain::id::DatasetId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::tenant::TenantId;
+
+#[derive(sqlx::FromRow)]
+struct DatasetRow {
+    id: String,
+    name: String,
+    row_count: i64,
+    size_bytes: i64,
+    sha256: String,
+    source: String,
+    columns: String,
+    created_at: String,
+}
+
+impl DatasetRow {
+    fn read(self) -> Result<Dataset, StoreError> {
+        const WHAT: &str = "dataset";
+        Ok(Dataset {
+            id: parsed(WHAT, &self.id)?,
+            name: self.name,
+            rows: unsigned(WHAT, self.row_count)?,
+            size_bytes: unsigned(WHAT, self.size_bytes)?,
+            sha256: self.sha256,
+            created_at: parsed(WHAT, &self.created_at)?,
+            source: from_json(WHAT, &self.source)?,
+            columns: from_json(WHAT, &self.columns)?,
+        })
+    }
+}
 
 impl Store {
     /// Gives the content its place and stores the row that names it; durable when this returns.
@@ -14,11 +48,53 @@ impl Store {
         dataset: &Dataset,
         content: StagedBlob,
     ) -> Result<(), StoreError> {
-        unimplemented!()
+        let mut writer = self.database().writer().await?;
+        let inserted = self.place_and_insert(&mut writer, tenant, dataset, content).await;
+        if inserted.is_err()
+            && let Err(error) = self.remove_unnamed_blob(&mut writer, &dataset.sha256).await
+        {
+            tracing::warn!(%error, sha256 = dataset.sha256, "a content without a dataset stays until the next start");
+        }
+        inserted
+    }
+
+    async fn place_and_insert(
+        &self,
+        writer: &mut SqliteConnection,
+        tenant: &TenantId,
+        dataset: &Dataset,
+        content: StagedBlob,
+    ) -> Result<(), StoreError> {
+        let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
+        self.blobs().place(content)?;
+        sqlx::query(
+            "INSERT INTO datasets (tenant, id, name, row_count, size_bytes, sha256, source, columns, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(tenant.as_str())
+        .bind(dataset.id.to_string())
+        .bind(&dataset.name)
+        .bind(bigint(dataset.rows))
+        .bind(bigint(dataset.size_bytes))
+        .bind(&dataset.sha256)
+        .bind(to_json(&dataset.source))
+        .bind(to_json(&dataset.columns))
+        .bind(dataset.created_at.to_string())
+        .execute(&mut *write)
+        .await?;
+        Ok(write.commit().await?)
     }
 
     pub async fn get_dataset(&self, tenant: &TenantId, id: DatasetId) -> Result<Option<Dataset>, StoreError> {
-        unimplemented!()
+        let row: Option<DatasetRow> = sqlx::query_as(
+            "SELECT id, name, row_count, size_bytes, sha256, source, columns, created_at
+            FROM datasets WHERE tenant = $1 AND id = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(id.to_string())
+        .fetch_optional(self.database().readers())
+        .await?;
+        row.map(DatasetRow::read).transpose()
     }
 
     pub async fn list_datasets(
@@ -26,11 +102,55 @@ impl Store {
         tenant: &TenantId,
         page: PageRequest<DatasetId>,
     ) -> Result<Page<Dataset, DatasetId>, StoreError> {
-        unimplemented!()
+        let rows: Vec<DatasetRow> = sqlx::query_as(
+            "SELECT id, name, row_count, size_bytes, sha256, source, columns, created_at
+            FROM datasets WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(page.before())
+        .bind(page.rows_to_read())
+        .fetch_all(self.database().readers())
+        .await?;
+        let datasets = rows.into_iter().map(DatasetRow::read).collect::<Result<_, _>>()?;
+        Ok(page.of(datasets, |dataset| dataset.id))
     }
 
     /// Deletes a dataset that no unfinished job needs, and its content with the last dataset that has it.
     pub async fn delete_dataset(&self, tenant: &TenantId, id: DatasetId) -> Result<Deletion, StoreError> {
-        unimplemented!()
+        let mut writer = self.database().writer().await?;
+        let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
+        if let Some(job) = unfinished_job_on(&mut write, tenant, id).await? {
+            return Ok(Deletion::InUse(job));
+        }
+        let sha256: Option<String> =
+            sqlx::query_scalar("DELETE FROM datasets WHERE tenant = $1 AND id = $2 RETURNING sha256")
+                .bind(tenant.as_str())
+                .bind(id.to_string())
+                .fetch_optional(&mut *write)
+                .await?;
+        write.commit().await?;
+        let Some(sha256) = sha256 else {
+            return Ok(Deletion::NotFound);
+        };
+        self.remove_unnamed_blob(&mut writer, &sha256).await?;
+        Ok(Deletion::Deleted)
+    }
+
+    /// Removes a content unless a dataset of any tenant names it. Nobody can begin to name it meanwhile: the caller has
+    /// the only connection that writes.
+    async fn remove_unnamed_blob(&self, writer: &mut SqliteConnection, sha256: &str) -> Result<(), StoreError> {
+        let named: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM datasets WHERE sha256 = $1)")
+            .bind(sha256)
+            .fetch_one(writer)
+            .await?;
+        if named { Ok(()) } else { self.blobs().remove(sha256) }
+    }
+
+    /// Removes the contents that no dataset names: what a crash left between a file's move and the row's commit.
+    pub(super) async fn sweep_blobs(&self) -> Result<(), StoreError> {
+        let named: Vec<String> = sqlx::query_scalar("SELECT DISTINCT sha256 FROM datasets")
+            .fetch_all(self.database().readers())
+            .await?;
+        self.blobs().sweep(HashSet::from_iter(named))
     }
 }

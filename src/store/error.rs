@@ -1,29 +1,147 @@
 //! Why the store could not do what it was asked.
 
+use std::io;
+use std::path::PathBuf;
+
+use sqlx::migrate::MigrateError;
+
+use crate::domain::job::JobStatus;
 use crate::domain::problem::{Kind, Problem};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk is full, or a limit on file sizes was reached, or what was written could not be made durable.
-    #[error("the data directory has no room")]
+    #[error("the data directory {0:?} is in use by another trainyard: stop that one, or choose another directory")]
+    DirectoryInUse(PathBuf),
+    #[error("SQLite {0} is linked, which can corrupt a database; 3.51.3 or later is needed")]
+    OldSqlite(String),
+    #[error("the database's tables can't be brought up to date")]
+    Migration(#[source] MigrateError),
+    /// The disk is full, a limit on file sizes was reached, or what was written could not be made durable.
+    #[error("the disk did not take what was to be stored")]
     NoSpace(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database was busy for longer than a request can wait.
+    /// Others kept the database for longer than a request should wait.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),
+    #[error("the store is closed")]
+    Closed,
+    /// Deleted since its row was read.
+    #[error("there is no such content any more")]
+    ContentGone,
+    #[error("a stored {what} can't be read: {reason}")]
+    Damaged { what: &'static str, reason: String },
+    /// A caller's mistake: the state machine has no such move.
+    #[error("a job that is {} can't become {}", .from.name(), .to.name())]
+    NoSuchMove { from: JobStatus, to: JobStatus },
+    /// A worker's mistake: its epochs don't follow those that are stored.
+    #[error("epoch {found} came where {expected} was due")]
+    EpochOutOfOrder { expected: u32, found: u32 },
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
     #[error("file: {0}")]
-    File(#[source] std::io::Error),
+    File(#[source] io::Error),
 }
 
-impl From<std::io::Error> for StoreError {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(error)
+impl StoreError {
+    /// What was written may be lost: an fsync that failed says so, whatever its reason.
+    pub(super) fn not_durable(error: io::Error) -> Self {
+        Self::NoSpace(error.into())
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Self::NoSpace(error.into()),
+            _ => Self::File(error),
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            other => Self::Migration(other),
+        }
+    }
+}
+
+/// SQLite's result codes for a disk that doesn't take more: <https://sqlite.org/rescode.html>. A write beyond a file
+/// size limit is reported as a failed write, not as a full disk.
+const NO_SPACE: [i32; 7] = [
+    libsqlite3_sys::SQLITE_FULL,
+    libsqlite3_sys::SQLITE_IOERR_WRITE,
+    libsqlite3_sys::SQLITE_IOERR_FSYNC,
+    libsqlite3_sys::SQLITE_IOERR_DIR_FSYNC,
+    libsqlite3_sys::SQLITE_IOERR_TRUNCATE,
+    libsqlite3_sys::SQLITE_IOERR_SHMSIZE,
+    libsqlite3_sys::SQLITE_IOERR_SHMMAP,
+];
+const BUSY: [i32; 2] = [libsqlite3_sys::SQLITE_BUSY, libsqlite3_sys::SQLITE_LOCKED];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = match &error {
+            sqlx::Error::PoolTimedOut => return Self::Busy(error),
+            sqlx::Error::PoolClosed => return Self::Closed,
+            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
+            _ => None,
+        };
+        match code {
+            Some(code) if NO_SPACE.contains(&code) => Self::NoSpace(error.into()),
+            // The primary code is the low byte.
+            Some(code) if BUSY.contains(&(code & 0xff)) => Self::Busy(error),
+            _ => Self::Database(error),
+        }
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::new(Kind::Internal, error.to_string())
+        let (kind, detail) = match &error {
+            StoreError::NoSpace(_) => (
+                Kind::InsufficientStorage,
+                "The server has no room to store this; nothing of it was kept. Delete what is not needed, or ask again later.",
+            ),
+            StoreError::Busy(_) => (Kind::Unavailable, "The server is busy; ask again in a second."),
+            StoreError::Closed => (Kind::Unavailable, "The server is stopping; ask again when it is back."),
+            StoreError::ContentGone => return Self::not_found("dataset"),
+            _ => return Self::internal(error),
+        };
+        Self {
+            source: Some(error.into()),
+            ..Self::new(kind, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(error: impl Into<StoreError>) -> Kind {
+        Problem::from(error.into()).kind
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_more_is_told_apart_from_other_failures() {
+        const EFBIG: i32 = 27;
+        const ENOSPC: i32 = 28;
+        const EIO: i32 = 5;
+        assert_eq!(kind(io::Error::from_raw_os_error(ENOSPC)), Kind::InsufficientStorage);
+        assert_eq!(kind(io::Error::from_raw_os_error(EFBIG)), Kind::InsufficientStorage);
+        assert_eq!(kind(io::Error::from_raw_os_error(EIO)), Kind::Internal);
+        assert_eq!(
+            kind(StoreError::not_durable(io::Error::from_raw_os_error(EIO))),
+            Kind::InsufficientStorage
+        );
+    }
+
+    #[test]
+    fn a_wait_that_was_too_long_is_for_the_client_to_repeat() {
+        assert_eq!(kind(sqlx::Error::PoolTimedOut), Kind::Unavailable);
+        assert_eq!(kind(sqlx::Error::PoolClosed), Kind::Unavailable);
+        assert_eq!(kind(sqlx::Error::RowNotFound), Kind::Internal);
     }
 }

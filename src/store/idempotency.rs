@@ -1,7 +1,17 @@
 //! Answers to requests with an `Idempotency-Key`, kept for 24 hours, so that a request sent again is not done again.
+//!
+//! Keys whose first request is still under way live in memory only: they end with the request, however it ends.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::column::{from_json, to_json, unsigned};
 use super::{Store, StoreError};
 use crate::domain::tenant::TenantId;
+
+const KEPT_S: i64 = 24 * 60 * 60;
 
 /// An answer as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +22,7 @@ pub struct StoredAnswer {
 }
 
 /// What to do with a request that carries a key.
+#[derive(Debug)]
 pub enum Reply {
     /// Do it, and then complete the reservation.
     Fresh(Reservation),
@@ -24,18 +35,111 @@ pub enum Reply {
 }
 
 /// The key is taken while this lives; dropped without an answer, the key is free again.
-pub struct Reservation {}
+#[derive(Debug)]
+pub struct Reservation {
+    store: Store,
+    key: TenantKey,
+    fingerprint: String,
+}
+
+type TenantKey = (TenantId, String);
+
+/// The fingerprints of the requests under way.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(Mutex<HashMap<TenantKey, String>>);
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantKey, String>> {
+        // No code that holds it can stop halfway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Store {
     /// Looks a key up, and takes it when it is free. `fingerprint`: a digest of the request's method, path and body.
     pub async fn reserve_key(&self, tenant: &TenantId, key: &str, fingerprint: &str) -> Result<Reply, StoreError> {
-        unimplemented!()
+        if let Some(reply) = self.stored_reply(tenant, key, fingerprint).await? {
+            return Ok(reply);
+        }
+        let reservation = match self.take_key(tenant, key, fingerprint) {
+            Reply::Fresh(reservation) => reservation,
+            taken => return Ok(taken),
+        };
+        // The request that had the key may have completed between the look and the taking.
+        let stored = self.stored_reply(tenant, key, fingerprint).await?;
+        Ok(stored.unwrap_or(Reply::Fresh(reservation)))
+    }
+
+    fn take_key(&self, tenant: &TenantId, key: &str, fingerprint: &str) -> Reply {
+        let mut in_flight = self.0.in_flight.lock();
+        let key = (tenant.clone(), key.to_owned());
+        match in_flight.get(&key) {
+            Some(other) if other != fingerprint => Reply::Mismatch,
+            Some(_) => Reply::InFlight,
+            None => {
+                in_flight.insert(key.clone(), fingerprint.to_owned());
+                Reply::Fresh(Reservation {
+                    store: self.clone(),
+                    key,
+                    fingerprint: fingerprint.to_owned(),
+                })
+            }
+        }
+    }
+
+    async fn stored_reply(&self, tenant: &TenantId, key: &str, fingerprint: &str) -> Result<Option<Reply>, StoreError> {
+        let row: Option<(String, i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT fingerprint, status, headers, body FROM answers
+            WHERE tenant = $1 AND key = $2 AND expires_at_s > $3",
+        )
+        .bind(tenant.as_str())
+        .bind(key)
+        .bind(Timestamp::now().as_second())
+        .fetch_optional(self.database().readers())
+        .await?;
+        let Some((first, status, headers, body)) = row else {
+            return Ok(None);
+        };
+        if first != fingerprint {
+            return Ok(Some(Reply::Mismatch));
+        }
+        Ok(Some(Reply::Replay(StoredAnswer {
+            status: unsigned("answer", status)?,
+            headers: from_json("answer", &headers)?,
+            body,
+        })))
     }
 }
 
 impl Reservation {
     /// Keeps the answer for those who send the request again.
     pub async fn complete(self, answer: StoredAnswer) -> Result<(), StoreError> {
-        unimplemented!()
+        let now_s = Timestamp::now().as_second();
+        let (tenant, key) = &self.key;
+        let mut write = self.store.database().begin().await?;
+        sqlx::query("DELETE FROM answers WHERE expires_at_s <= $1")
+            .bind(now_s)
+            .execute(&mut *write)
+            .await?;
+        sqlx::query(
+            "INSERT INTO answers (tenant, key, fingerprint, status, headers, body, expires_at_s)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(tenant.as_str())
+        .bind(key)
+        .bind(&self.fingerprint)
+        .bind(i64::from(answer.status))
+        .bind(to_json(&answer.headers))
+        .bind(answer.body)
+        .bind(now_s + KEPT_S)
+        .execute(&mut *write)
+        .await?;
+        self.store.database().commit(write).await
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.store.0.in_flight.lock().remove(&self.key);
     }
 }

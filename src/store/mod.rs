@@ -1,58 +1,120 @@
-//! What must not be lost: datasets, jobs, models in SQLite, uploads in a folder of content-addressed files.
+//! What must not be lost: datasets, jobs and models in SQLite, uploads in a folder of content-addressed files.
 //!
-//! One process owns a data directory. One connection writes, a few read; every row has a tenant and every query that
-//! serves a client names it.
+//! One process owns a data directory. One connection writes, a few read; every row has a tenant, and every query that
+//! serves a client names it. What a crash can leave behind is put in order by the next [`Store::open`].
 
+mod artifacts;
 mod blobs;
 mod claim;
+mod column;
+mod database;
 mod datasets;
 mod error;
 mod events;
 mod idempotency;
 mod jobs;
 mod models;
+mod moves;
 mod outcome;
 mod progress;
+mod recovery;
 
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
+use std::sync::Arc;
 
 pub use blobs::{BlobWriter, Blobs, StagedBlob};
 pub use claim::Claim;
+use database::Database;
 pub use error::StoreError;
+use idempotency::InFlight;
 pub use idempotency::{Reply, Reservation, StoredAnswer};
-pub use jobs::{Move, NewJob, Submission};
+pub use jobs::{NewJob, Submission};
+pub use moves::Move;
 pub use outcome::{NewModel, Outcome, Settled};
 pub use progress::{Hold, ProgressUpdate};
 
+use crate::domain::id::JobId;
+
 /// A data directory that this process owns; cloning it is cheap.
-#[derive(Clone)]
-pub struct Store {}
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    database: Database,
+    blobs: Blobs,
+    in_flight: InFlight,
+    /// Locked, for as long as any part of the store lives.
+    _lock: File,
+}
 
 /// What became of a wish to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
     Deleted,
     /// This job is not done and needs it.
-    InUse(crate::domain::id::JobId),
+    InUse(JobId),
     NotFound,
 }
 
 impl Store {
-    /// Takes the directory (made when it isn't there), brings its tables up to date, and brings order to what a crash
-    /// left: running jobs are queued again, orphaned files removed.
+    /// Takes the directory (made when it isn't there), brings its tables up to date, and puts in order what a crash
+    /// left: running jobs are queued again, orphaned files and artifacts removed.
     ///
     /// Errors: another process has the directory; SQLite is too old; the disk.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
-        unimplemented!()
+        create_private_folder(directory)?;
+        let lock = lock(directory)?;
+        let blobs = Blobs::prepare(directory)?;
+        let database = Database::open(directory).await?;
+        blobs::fsync_folder(directory)?;
+        let store = Self(Arc::new(Parts {
+            database,
+            blobs,
+            in_flight: InFlight::default(),
+            _lock: lock,
+        }));
+        store.recover_jobs().await?;
+        store.sweep_artifacts().await?;
+        store.sweep_blobs().await?;
+        Ok(store)
     }
 
     /// The uploaded files.
     pub fn blobs(&self) -> &Blobs {
-        unimplemented!()
+        &self.0.blobs
     }
 
     /// Waits for the writes under way and closes the database; every later call fails.
     pub async fn close(&self) {
-        unimplemented!()
+        self.0.database.close().await;
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+}
+
+/// The rows of clients are nobody else's to read.
+fn create_private_folder(directory: &Path) -> Result<(), StoreError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    Ok(builder.create(directory)?)
+}
+
+/// SQLite's own locks don't keep two servers from taking each other's jobs for crashed ones.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::DirectoryInUse(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }

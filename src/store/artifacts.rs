@@ -1,0 +1,135 @@
+//! Weights, optimizer states and checkpoints: sealed bytes of any size, in chunks.
+//!
+//! All chunks but the last are committed ahead, one at a time, and mean nothing yet; the last one goes into the
+//! transaction that writes the row that names the artifact. So a commit is whole or not at all, and the database's log
+//! never holds more than a chunk more, however large a network is.
+
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::tenant::TenantId;
+
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// An artifact whose chunks but the last are stored.
+#[derive(Debug)]
+pub(super) struct Staged<'a> {
+    pub(super) id: String,
+    last: &'a [u8],
+    chunk: i64,
+}
+
+impl Store {
+    /// Stores all chunks but the last.
+    pub(super) async fn stage_artifact<'a>(
+        &self,
+        tenant: &TenantId,
+        bytes: &'a [u8],
+    ) -> Result<Staged<'a>, StoreError> {
+        let mut staged = Staged {
+            id: Uuid::now_v7().simple().to_string(),
+            last: bytes,
+            chunk: 0,
+        };
+        while staged.last.len() > CHUNK_BYTES {
+            let (first, rest) = staged.last.split_at(CHUNK_BYTES);
+            let mut write = self.database().begin().await?;
+            insert_chunk(&mut write, tenant, &staged.id, staged.chunk, first).await?;
+            self.database().commit(write).await?;
+            (staged.last, staged.chunk) = (rest, staged.chunk + 1);
+        }
+        Ok(staged)
+    }
+
+    /// Forgets artifacts that were staged for a row that isn't written after all.
+    pub(super) async fn discard_staged(&self, tenant: &TenantId, staged: &[Staged<'_>]) -> Result<(), StoreError> {
+        if staged.iter().all(|staged| staged.chunk == 0) {
+            return Ok(());
+        }
+        let mut write = self.database().begin().await?;
+        for staged in staged {
+            delete_artifact(&mut write, tenant, &staged.id).await?;
+        }
+        self.database().commit(write).await
+    }
+
+    /// Deletes what no row names: what a crash left between two chunks.
+    pub(super) async fn sweep_artifacts(&self) -> Result<(), StoreError> {
+        let mut write = self.database().begin().await?;
+        let swept = sqlx::query(
+            "DELETE FROM artifacts WHERE id NOT IN (
+                SELECT weights FROM models
+                UNION ALL SELECT optimizer_state FROM models
+                UNION ALL SELECT artifact FROM checkpoints
+                UNION ALL SELECT initial_weights FROM jobs WHERE initial_weights IS NOT NULL)",
+        )
+        .execute(&mut *write)
+        .await?;
+        self.database().commit(write).await?;
+        if swept.rows_affected() > 0 {
+            tracing::info!(
+                chunks = swept.rows_affected(),
+                "artifacts that no row names were removed"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Stores the last chunk, in the transaction of the row that names the artifact.
+pub(super) async fn insert_last_chunk(
+    write: &mut SqliteConnection,
+    tenant: &TenantId,
+    staged: &Staged<'_>,
+) -> Result<(), StoreError> {
+    insert_chunk(write, tenant, &staged.id, staged.chunk, staged.last).await
+}
+
+async fn insert_chunk(
+    write: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+    chunk: i64,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO artifacts (tenant, id, chunk, bytes) VALUES ($1, $2, $3, $4)")
+        .bind(tenant.as_str())
+        .bind(id)
+        .bind(chunk)
+        .bind(bytes)
+        .execute(write)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_artifact(
+    write: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM artifacts WHERE tenant = $1 AND id = $2")
+        .bind(tenant.as_str())
+        .bind(id)
+        .execute(write)
+        .await?;
+    Ok(())
+}
+
+/// The whole artifact, put together from its chunks.
+pub(super) async fn read_artifact(
+    read: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    for chunk in 0_i64.. {
+        let query = sqlx::query_scalar("SELECT bytes FROM artifacts WHERE tenant = $1 AND id = $2 AND chunk = $3");
+        let query = query.bind(tenant.as_str()).bind(id).bind(chunk);
+        let Some(next): Option<Vec<u8>> = query.fetch_optional(&mut *read).await? else {
+            break;
+        };
+        bytes.extend_from_slice(&next);
+    }
+    Ok(bytes)
+}
