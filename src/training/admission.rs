@@ -10,7 +10,7 @@ use crate::domain::job_spec::{JobRequest, JobSpec, PreprocessingSpec, TrainingSp
 use crate::domain::model::{Model, ParameterCounts};
 use crate::domain::problem::{Kind, Problem};
 use crate::nn::spec::reader::nearest;
-use crate::nn::spec::{Fault, Plan, Target};
+use crate::nn::spec::{Fault, ModelSpec, Plan, Target};
 use crate::nn::summary::Summary;
 use crate::nn::weights::LayerWeights;
 
@@ -129,23 +129,23 @@ pub(super) fn check(
     let target = match &classes {
         Some(None) => Target::Regression,
         Some(Some(classes)) => Target::Classes(classes.len()),
-        None => Target::Columns(None),
+        None if spec.model.layers.is_some() => Target::Columns(None),
+        None if spec.model.wants_classes() => Target::Classes(2),
+        None => Target::Regression,
     };
     let plan = spec
         .model
         .plan("/model", inputs.unwrap_or(1), target)
         .map_err(|found| faults.extend(found))
         .ok();
-    if let Some(plan) = &plan {
-        check_monitor(&spec.training, plan, &mut faults);
-        if let (Some(weights), Some(_)) = (initial_weights, inputs) {
-            faults.extend(
-                plan.check_weights(weights, "/initial_weights")
-                    .err()
-                    .into_iter()
-                    .flatten(),
-            );
-        }
+    check_monitor(spec, plan.as_ref(), target, &mut faults);
+    if let (Some(plan), Some(weights), Some(_)) = (&plan, initial_weights, inputs) {
+        faults.extend(
+            plan.check_weights(weights, "/initial_weights")
+                .err()
+                .into_iter()
+                .flatten(),
+        );
     }
     match (plan, classes) {
         (Some(plan), Some(classes)) if faults.is_empty() => Ok((plan, classes)),
@@ -214,8 +214,17 @@ fn fill_in(request: JobRequest, initial_weights: bool, named: Named<'_>) -> JobS
     }
 }
 
-fn check_monitor(training: &TrainingSpec, plan: &Plan, faults: &mut Vec<Fault>) {
+fn check_monitor(spec: &JobSpec, plan: Option<&Plan>, target: Target, faults: &mut Vec<Fault>) {
+    let training = &spec.training;
     let Some(monitor) = training.early_stopping.as_ref().map(|early| early.monitor.as_str()) else {
+        return;
+    };
+    // The metrics stand even where the layers are at fault.
+    let metrics = ModelSpec {
+        metrics: spec.model.metrics.clone(),
+        ..ModelSpec::default()
+    };
+    let Some(plan) = plan.cloned().or_else(|| metrics.plan("", 1, target).ok()) else {
         return;
     };
     let figures = plan.figure_names(training.validation.is_some());
