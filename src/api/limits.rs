@@ -37,7 +37,7 @@ pub struct Limits {
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
-    /// Uploads received at once: each writes to the disk and may profile a table on a core.
+    /// Uploads under way at once: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
     /// Connections open at once, idle ones included; further ones wait in the kernel's queue.
     pub connections: usize,
@@ -77,7 +77,7 @@ impl Default for Limits {
             listed_faults: 1000,
             event_streams: 256,
             event_keep_alive: Duration::from_secs(15),
-            uploads: 8,
+            uploads: 64,
             connections: 1024,
             head_timeout: Duration::from_secs(20),
             header_bytes: 32 * KIB as usize,
