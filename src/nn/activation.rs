@@ -32,3 +32,64 @@ names! {
         "softmax" => Softmax,
     }
 }
+
+/// Names the kernel's curve of an activation; softmax, which works on rows, and linear have code of their own.
+macro_rules! with_curve {
+    ($activation:expr, $curve:ident => $body:expr, softmax => $softmax:expr, linear => $linear:expr) => {{
+        use crate::nn::activation::Activation;
+        use crate::nn::kernel::curve;
+        match $activation {
+            Activation::Linear => $linear,
+            Activation::Softmax => $softmax,
+            Activation::Relu => {
+                let $curve = curve::Relu;
+                $body
+            }
+            Activation::LeakyRelu => {
+                let $curve = curve::LeakyRelu(F::from_f64(0.2));
+                $body
+            }
+            Activation::Elu => {
+                let $curve = curve::Elu {
+                    alpha: F::ONE,
+                    scale: F::ONE,
+                };
+                $body
+            }
+            Activation::Selu => {
+                let (alpha, scale) = (
+                    F::from_f64(1.673_263_242_354_377_2),
+                    F::from_f64(1.050_700_987_355_480_5),
+                );
+                let $curve = curve::Elu { alpha, scale };
+                $body
+            }
+            Activation::Gelu => {
+                let $curve = curve::Gelu;
+                $body
+            }
+            Activation::Swish => {
+                let $curve = curve::Swish;
+                $body
+            }
+            Activation::Mish => {
+                let $curve = curve::Mish;
+                $body
+            }
+            Activation::Sigmoid => {
+                let $curve = curve::Sigmoid;
+                $body
+            }
+            Activation::Tanh => {
+                let $curve = curve::Tanh;
+                $body
+            }
+            Activation::Softplus => {
+                let $curve = curve::Softplus;
+                $body
+            }
+        }
+    }};
+}
+
+pub(crate) use with_curve;

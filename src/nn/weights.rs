@@ -43,10 +43,14 @@ impl LayerWeights {
 
     fn read(reader: &mut Reader, value: &Value, at: &str) -> Option<Self> {
         let Some(map) = value.as_object() else {
-            reader.fault(at, "must be an object of one layer's weights; {} for a layer without any");
+            reader.fault(
+                at,
+                "must be an object of one layer's weights; {} for a layer without any",
+            );
             return None;
         };
-        let read = |(name, value): (&String, &Value)| Some((name.clone(), Tensor::read(reader, value, &child(at, name))?));
+        let read =
+            |(name, value): (&String, &Value)| Some((name.clone(), Tensor::read(reader, value, &child(at, name))?));
         let tensors: Vec<Option<(String, Tensor)>> = map.iter().map(read).collect();
         tensors.into_iter().collect::<Option<_>>().map(Self)
     }
@@ -73,7 +77,11 @@ impl Tensor {
             return;
         }
         let Some(&length) = self.shape.get(axis) else {
-            match value.as_f64().map(|number| number as f32).filter(|number| number.is_finite()) {
+            match value
+                .as_f64()
+                .map(|number| number as f32)
+                .filter(|number| number.is_finite())
+            {
                 Some(number) => self.data.push(number),
                 None => reader.fault(at, "must be a number between -3.4e38 and 3.4e38"),
             }
@@ -96,8 +104,14 @@ impl Tensor {
                     }
                 }
             }
-            Some(items) => reader.fault(at, format!("has {} elements where the first row has {length}", items.len())),
-            None => reader.fault(at, format!("must be an array of {length} elements, as the first row is")),
+            Some(items) => reader.fault(
+                at,
+                format!("has {} elements where the first row has {length}", items.len()),
+            ),
+            None => reader.fault(
+                at,
+                format!("must be an array of {length} elements, as the first row is"),
+            ),
         }
     }
 }
@@ -237,13 +251,19 @@ mod tests {
             shape: vec![3],
             data: vec![f32::MIN_POSITIVE, f32::MAX, 0.3],
         };
-        vec![LayerWeights(vec![("kernel".into(), kernel), ("bias".into(), bias)]), LayerWeights::default()]
+        vec![
+            LayerWeights(vec![("kernel".into(), kernel), ("bias".into(), bias)]),
+            LayerWeights::default(),
+        ]
     }
 
     #[test]
     fn weights_survive_json_and_postcard_bit_for_bit() {
         let json = serde_json::to_string(&sample()).unwrap();
-        assert!(json.starts_with(r#"[{"kernel":[[0.1,-2.0,3.0],[4.0,5.5,-0.0]],"bias":["#), "{json}");
+        assert!(
+            json.starts_with(r#"[{"kernel":[[0.1,-2.0,3.0],[4.0,5.5,-0.0]],"bias":["#),
+            "{json}"
+        );
         assert!(json.ends_with("},{}]"), "{json}");
         let from_json: Vec<LayerWeights> = serde_json::from_str(&json).unwrap();
         assert_eq!(from_json, sample());

@@ -1,5 +1,24 @@
-//! The layers: what each is made of, and its forward and backward.
+//! The layers: the words that name them, and the operations that they are made of.
+//!
+//! Axis letters: `n` rows, `i` inputs, `o` outputs. In training an operation's forward pass may overwrite its input
+//! with what its backward pass will want to know; that is the operation's `trace`. `d_y` is ∂loss/∂y.
 
+mod activate;
+mod batch_normalization;
+mod dense;
+mod dropout;
+mod layer_normalization;
+
+use activate::Activate;
+use batch_normalization::BatchNormalization;
+use dense::Dense;
+use dropout::Dropout;
+use layer_normalization::LayerNormalization;
+
+use super::kernel::{Float, Workspace};
+use super::layout::Layout;
+use super::rng::Random;
+use super::spec::Plan;
 use crate::nn::activation::Activation;
 use crate::nn::init::Initializer;
 use crate::nn::spec::bounds::{boolean, epsilon, factor, share, width};
@@ -57,5 +76,172 @@ vocabulary! {
         required {
             activation: Activation [Activation::read],
         }
+    }
+}
+
+/// One step of a network's forward pass. A dense layer with an activation is two.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Operation {
+    /// Position of its layer in the spec.
+    pub(crate) layer: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Dense(Dense),
+    Activate(Activate),
+    BatchNormalization(BatchNormalization),
+    LayerNormalization(LayerNormalization),
+    Dropout(Dropout),
+}
+
+/// What the operations of a network share in one pass over `rows` rows.
+pub(crate) struct Context<'a, F> {
+    pub(crate) rows: usize,
+    /// All trainable weights.
+    pub(crate) weights: &'a [F],
+    pub(crate) products: &'a mut Workspace<F>,
+}
+
+fn activate(activation: Activation) -> Option<Kind> {
+    (activation != Activation::Linear).then_some(Kind::Activate(Activate(activation)))
+}
+
+/// Two buffers that take turns: an operation works in `now`, or from `now` into `next`, which then change places.
+#[derive(Debug)]
+pub(crate) struct Turns<F> {
+    pub(crate) now: Vec<F>,
+    pub(crate) next: Vec<F>,
+}
+
+impl<F: Float> Turns<F> {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            now: vec![F::ZERO; size],
+            next: vec![F::ZERO; size],
+        }
+    }
+
+    fn swap(&mut self) {
+        std::mem::swap(&mut self.now, &mut self.next);
+    }
+}
+
+impl Operation {
+    /// The operations of a network, in order. Layers that do nothing (linear activation, dropout of 0) have none.
+    pub(crate) fn of_plan(plan: &Plan, layout: &Layout) -> Vec<Self> {
+        let mut operations = Vec::new();
+        let mut width = plan.inputs;
+        for (layer, spec) in plan.layers.iter().enumerate() {
+            let kinds = match spec {
+                LayerSpec::Dense(spec) => [Some(Kind::Dense(Dense::new(layer, layout))), activate(spec.activation)],
+                LayerSpec::BatchNormalization(spec) => [
+                    Some(Kind::BatchNormalization(BatchNormalization::new(spec, layer, layout))),
+                    None,
+                ],
+                LayerSpec::LayerNormalization(spec) => [
+                    Some(Kind::LayerNormalization(LayerNormalization::new(spec, layer, layout))),
+                    None,
+                ],
+                LayerSpec::Dropout(spec) => [
+                    (spec.rate > 0.0).then_some(Kind::Dropout(Dropout { rate: spec.rate })),
+                    None,
+                ],
+                LayerSpec::Activation(spec) => [activate(spec.activation), None],
+            };
+            for kind in kinds.into_iter().flatten() {
+                let inputs = width;
+                if let Kind::Dense(dense) = &kind {
+                    width = dense.units();
+                }
+                operations.push(Self {
+                    layer,
+                    inputs,
+                    outputs: width,
+                    kind,
+                });
+            }
+        }
+        operations
+    }
+
+    /// How many numbers it keeps from its forward to its backward pass beside its trace.
+    pub(crate) fn statistics(&self, rows: usize) -> usize {
+        match self.kind {
+            Kind::BatchNormalization(_) => 2 * self.outputs,
+            Kind::LayerNormalization(_) => rows,
+            Kind::Dense(_) | Kind::Activate(_) | Kind::Dropout(_) => 0,
+        }
+    }
+
+    /// Training: `x` (n,i) becomes the trace, `y` (n,o) the output; moving averages advance.
+    pub(crate) fn forward<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        moving: &mut [F],
+        random: &Random,
+        statistics: &mut [F],
+        x: &mut [F],
+        y: &mut [F],
+    ) {
+        match &self.kind {
+            Kind::Dense(dense) => dense.forward(context, x, y),
+            Kind::Activate(activate) => activate.forward(self.outputs, x, y),
+            Kind::BatchNormalization(layer) => layer.forward(context, moving, statistics, x, y),
+            Kind::LayerNormalization(layer) => layer.forward(context, statistics, x, y),
+            Kind::Dropout(dropout) => dropout.forward(random.clone().stream(self.layer as u64), x, y),
+        }
+    }
+
+    /// `d` holds d_y and then d_x, which the first operation is spared; `gradients` gets those of its weights.
+    pub(crate) fn backward<F: Float>(
+        &self,
+        context: &mut Context<'_, F>,
+        statistics: &[F],
+        trace: &[F],
+        d: &mut Turns<F>,
+        gradients: &mut [F],
+        wants_d_x: bool,
+    ) {
+        let d_y = &mut d.now[..context.rows * self.outputs];
+        match &self.kind {
+            Kind::Dense(dense) => {
+                let d_x = wants_d_x.then(|| &mut d.next[..context.rows * self.inputs]);
+                dense.backward(context, trace, d_y, d_x, gradients);
+                d.swap();
+            }
+            Kind::Activate(activate) => activate.backward(self.outputs, trace, d_y),
+            Kind::BatchNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
+            Kind::LayerNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
+            Kind::Dropout(dropout) => dropout.backward(trace, d_y),
+        }
+    }
+
+    /// Inference: `x` holds the input and then the output. Each row depends on itself alone.
+    pub(crate) fn infer<F: Float>(&self, context: &mut Context<'_, F>, moving: &[F], x: &mut Turns<F>) {
+        let input = &mut x.now[..context.rows * self.inputs];
+        match &self.kind {
+            Kind::Dense(dense) => {
+                dense.forward(context, input, &mut x.next[..context.rows * self.outputs]);
+                x.swap();
+            }
+            Kind::Activate(activate) => activate.infer(self.outputs, input),
+            Kind::BatchNormalization(layer) => layer.infer(context, moving, input),
+            Kind::LayerNormalization(layer) => layer.infer(context, input),
+            Kind::Dropout(_) => {}
+        }
+    }
+
+    /// Whether training changes it.
+    pub(crate) fn has_weights(&self) -> bool {
+        !matches!(self.kind, Kind::Activate(_) | Kind::Dropout(_))
+    }
+
+    /// Whether it is the activation that a cross-entropy loss takes into its own arithmetic.
+    pub(crate) fn is(&self, activation: Activation) -> bool {
+        self.kind == Kind::Activate(Activate(activation))
     }
 }

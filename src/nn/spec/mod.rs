@@ -1,6 +1,7 @@
 //! What a network is asked to be ([`ModelSpec`], as written) and what it will be ([`Plan`], checked).
 
 pub(crate) mod bounds;
+mod check;
 mod fault;
 mod plan;
 pub mod reader;
@@ -82,17 +83,25 @@ impl<'de> Deserialize<'de> for ModelSpec {
 fn read_layers(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<LayerSpec>> {
     let items = reader.array(value, at)?;
     if items.is_empty() || items.len() > MAX_LAYERS {
-        reader.fault(at, format!("must have from 1 to {MAX_LAYERS} layers, not {}", items.len()));
+        reader.fault(
+            at,
+            format!("must have from 1 to {MAX_LAYERS} layers, not {}", items.len()),
+        );
         return None;
     }
-    let layers: Vec<Option<LayerSpec>> = items.iter().map(|(item, at)| LayerSpec::read(reader, item, at)).collect();
+    let layers: Vec<Option<LayerSpec>> = items
+        .iter()
+        .map(|(item, at)| LayerSpec::read(reader, item, at))
+        .collect();
     layers.into_iter().collect()
 }
 
 fn read_metrics(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Metric>> {
     let mut metrics: Vec<Metric> = Vec::new();
     for (item, at) in reader.array(value, at)? {
-        let Some(metric) = Metric::read(reader, item, &at) else { continue };
+        let Some(metric) = Metric::read(reader, item, &at) else {
+            continue;
+        };
         match metrics.iter().any(|known| known.name() == metric.name()) {
             true => reader.fault(at, format!("names the metric {:?} a second time", metric.name())),
             false => metrics.push(metric),

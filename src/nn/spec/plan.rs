@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::check::Check;
 use super::{Fault, LayerSpec, LossSpec, Metric, ModelSpec, OptimizerSpec};
+use crate::nn::layout::Layout;
 use crate::nn::summary::Summary;
 
 /// What the network is to put out.
@@ -29,6 +31,7 @@ pub struct ParameterCounts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     pub inputs: usize,
+    /// Columns of what it puts out, and of its targets: the classes one-hot, or 1.
     pub outputs: usize,
     pub layers: Vec<LayerSpec>,
     pub loss: LossSpec,
@@ -41,8 +44,7 @@ impl ModelSpec {
     ///
     /// Errors: every fault, with pointers that start with `at`.
     pub fn plan(&self, at: &str, inputs: usize, target: Target) -> Result<Plan, Vec<Fault>> {
-        let _ = (at, inputs, target);
-        unimplemented!()
+        Check::new(at, inputs, target).plan(self)
     }
 }
 
@@ -58,18 +60,60 @@ impl Plan {
     }
 
     pub fn parameters(&self) -> ParameterCounts {
-        unimplemented!()
-    }
-
-    /// Columns of y: one-hot classes, or 1.
-    pub fn target_columns(&self) -> usize {
-        self.outputs
+        let count = |wanted: bool| {
+            let places = Layout::new(self).places;
+            places
+                .iter()
+                .filter(|place| place.trainable == wanted)
+                .map(|place| place.range.len() as u64)
+                .sum()
+        };
+        let (trainable, non_trainable): (u64, u64) = (count(true), count(false));
+        ParameterCounts {
+            total: trainable + non_trainable,
+            trainable,
+            non_trainable,
+        }
     }
 
     /// An upper estimate of what a training of `rows` rows (validation included) with this batch size holds in memory.
+    ///
+    /// The rows as f32, the pass of one batch forward and back, the weights with gradients and optimizer slots, and
+    /// four copies of weights and slots: the last finite ones, the best ones, a checkpoint being made and one being written.
     pub fn memory_bytes(&self, rows: u64, batch_size: u64) -> u128 {
-        let _ = (rows, batch_size);
-        unimplemented!()
+        const NUMBER: u128 = 4;
+        let layout = Layout::new(self);
+        let (rows, batch) = (u128::from(rows), u128::from(batch_size.min(rows).max(256)));
+        // Each dense layer with an activation keeps two arrays; two more hold the gradients on their way back.
+        let widths: Vec<u128> = self.widths().map(|width| width as u128).collect();
+        let widest = widths.iter().copied().max().unwrap_or(0);
+        let pass = batch * (2 * widths.iter().sum::<u128>() + 2 * widest);
+        let matrix = rows * (self.inputs as u128 + self.outputs as u128 + 2);
+        let weights = (layout.trainable + layout.moving) as u128;
+        let slots = self.optimizer.slots() as u128;
+        let kept = weights * (2 + slots + 4 * (1 + slots));
+        NUMBER * (matrix + pass + kept)
+    }
+
+    /// Multiply-adds of a step over so many rows: each dense layer's product, and its two on the way back.
+    pub fn multiply_adds(&self, rows: u64) -> u128 {
+        let widths: Vec<usize> = self.widths().collect();
+        let product = |(layer, spec): (usize, &LayerSpec)| match spec {
+            LayerSpec::Dense(_) => widths[layer] as u128 * widths[layer + 1] as u128,
+            _ => 0,
+        };
+        3 * u128::from(rows) * self.layers.iter().enumerate().map(product).sum::<u128>()
+    }
+
+    /// The inputs, then the outputs of each layer.
+    fn widths(&self) -> impl Iterator<Item = usize> {
+        let outputs = self.layers.iter().scan(self.inputs, |width, layer| {
+            if let LayerSpec::Dense(dense) = layer {
+                *width = dense.units as usize;
+            }
+            Some(*width)
+        });
+        std::iter::once(self.inputs).chain(outputs)
     }
 
     /// The columns of a history of this plan: `loss`, the metrics, then with validation their `val_` twins.
@@ -84,6 +128,6 @@ impl Plan {
     }
 
     pub fn summary(&self) -> Summary {
-        unimplemented!()
+        Summary::new(self)
     }
 }

@@ -113,7 +113,10 @@ impl Reader {
         if whole.is_none() {
             let (low, high) = (range.start(), range.end());
             let got = describe(value);
-            self.fault(pointer, format!("must be a whole number from {low} to {high}, not {got}"));
+            self.fault(
+                pointer,
+                format!("must be a whole number from {low} to {high}, not {got}"),
+            );
         }
         whole
     }
@@ -196,12 +199,20 @@ mod tests {
     fn every_fault_is_reported_with_its_pointer() {
         let document = json!({"unitz": 3, "rate": 2.0, "on": 1, "units": 0});
         let mut reader = Reader::default();
-        let fields = reader.object(&document, "/layer", &["units", "rate", "on", "name"]).unwrap();
+        let fields = reader
+            .object(&document, "/layer", &["units", "rate", "on", "name"])
+            .unwrap();
         reader.required(&fields, "units", |r, v, at| r.integer(v, at, 1..=9));
-        reader.optional(&fields, "rate", |r, v, at| r.number(v, at, "a number from 0 to 1", |x| x <= 1.0));
+        reader.optional(&fields, "rate", |r, v, at| {
+            r.number(v, at, "a number from 0 to 1", |x| x <= 1.0)
+        });
         reader.optional(&fields, "on", |r, v, at| r.boolean(v, at));
         reader.required(&fields, "name", |r, v, at| r.string(v, at).map(str::to_owned));
-        let found: Vec<String> = reader.faults.iter().map(|f| format!("{} {}", f.pointer, f.detail)).collect();
+        let found: Vec<String> = reader
+            .faults
+            .iter()
+            .map(|f| format!("{} {}", f.pointer, f.detail))
+            .collect();
         assert_eq!(
             found,
             [
@@ -220,6 +231,9 @@ mod tests {
         let mut reader = Reader::default();
         assert_eq!(reader.name(&json!("Adagrad"), "/o", "optimizer", &names), Some(2));
         assert_eq!(reader.name(&json!("adagrd"), "/o", "optimizer", &names), None);
-        assert_eq!(reader.faults[0].detail, "unknown optimizer \"adagrd\"; did you mean \"adagrad\"?");
+        assert_eq!(
+            reader.faults[0].detail,
+            "unknown optimizer \"adagrd\"; did you mean \"adagrad\"?"
+        );
     }
 }

@@ -1,0 +1,198 @@
+//! Batch normalization: every column to mean 0 and variance 1 over the rows of a batch, then scaled and shifted.
+
+use std::ops::Range;
+
+use super::{BatchNormalizationSpec, Context};
+use crate::nn::kernel::{Float, Kernel, dispatch, reduce};
+use crate::nn::layout::Layout;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BatchNormalization {
+    momentum: f64,
+    epsilon: f64,
+    gamma: Range<usize>,
+    beta: Range<usize>,
+    moving_mean: Range<usize>,
+    moving_variance: Range<usize>,
+}
+
+impl BatchNormalization {
+    pub(super) fn new(spec: &BatchNormalizationSpec, layer: usize, layout: &Layout) -> Self {
+        let range = |name| {
+            layout
+                .place(layer, name)
+                .expect("the layout has its four arrays")
+                .range
+                .clone()
+        };
+        Self {
+            momentum: spec.momentum,
+            epsilon: spec.epsilon,
+            gamma: range("gamma"),
+            beta: range("beta"),
+            moving_mean: range("moving_mean"),
+            moving_variance: range("moving_variance"),
+        }
+    }
+
+    /// Training: with mean and biased variance of each column of `x` (n,o) over the batch
+    ///   x̂ = (x − mean)/√(variance + epsilon)    y = gamma·x̂ + beta
+    /// The trace is x̂; `statistics` keeps 1/√(variance + epsilon). Moving averages: m ← momentum·m + (1 − momentum)·batch.
+    /// Source: `keras/src/layers/normalization/batch_normalization.py`.
+    pub(super) fn forward<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        moving: &mut [F],
+        statistics: &mut [F],
+        x: &mut [F],
+        y: &mut [F],
+    ) {
+        let (variance, mean) = statistics.split_at_mut(self.gamma.len());
+        reduce::column_moments(x, mean, variance);
+        let (keep, take) = (F::from_f64(self.momentum), F::from_f64(1.0 - self.momentum));
+        for (range, batch) in [(&self.moving_mean, &*mean), (&self.moving_variance, &*variance)] {
+            let moving = moving[range.clone()].iter_mut();
+            moving
+                .zip(batch)
+                .for_each(|(moving, &batch)| *moving = *moving * keep + batch * take);
+        }
+        let epsilon = F::from_f64(self.epsilon);
+        variance
+            .iter_mut()
+            .for_each(|variance| *variance = F::ONE / (*variance + epsilon).sqrt());
+        dispatch(Normalize {
+            x,
+            y,
+            mean,
+            inverse_deviation: variance,
+            gamma: &context.weights[self.gamma.clone()],
+            beta: &context.weights[self.beta.clone()],
+        });
+    }
+
+    /// Gradients of batch normalization.
+    ///
+    /// Forward was `y = gamma·x̂ + beta` with x̂ the trace; mean and variance depend on every row. Hence
+    ///   d_gamma = Σₙ d_y·x̂    d_beta = Σₙ d_y    d_x = gamma/√(variance + epsilon)·(d_y − d_beta/n − x̂·d_gamma/n)
+    pub(super) fn backward<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        statistics: &[F],
+        normalized: &[F],
+        d: &mut [F],
+        gradients: &mut [F],
+    ) {
+        let (before, after) = gradients.split_at_mut(self.beta.start);
+        dispatch(Backward {
+            normalized,
+            d,
+            inverse_deviation: &statistics[..self.gamma.len()],
+            gamma: &context.weights[self.gamma.clone()],
+            d_gamma: &mut before[self.gamma.clone()],
+            d_beta: &mut after[..self.beta.len()],
+        });
+    }
+
+    /// Inference: the moving averages stand for the batch's.
+    pub(super) fn infer<F: Float>(&self, context: &mut Context<F>, moving: &[F], x: &mut [F]) {
+        dispatch(Infer {
+            x,
+            mean: &moving[self.moving_mean.clone()],
+            variance: &moving[self.moving_variance.clone()],
+            gamma: &context.weights[self.gamma.clone()],
+            beta: &context.weights[self.beta.clone()],
+            epsilon: F::from_f64(self.epsilon),
+        });
+    }
+}
+
+struct Infer<'a, F> {
+    x: &'a mut [F],
+    mean: &'a [F],
+    variance: &'a [F],
+    gamma: &'a [F],
+    beta: &'a [F],
+    epsilon: F,
+}
+
+impl<F: Float> Kernel for Infer<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let columns = self.gamma.len();
+        let (mean, variance, beta) = (&self.mean[..columns], &self.variance[..columns], &self.beta[..columns]);
+        for x in self.x.chunks_exact_mut(columns) {
+            for column in 0..columns {
+                let normalized = (x[column] - mean[column]) / (variance[column] + self.epsilon).sqrt();
+                x[column] = normalized.mul_add(self.gamma[column], beta[column]);
+            }
+        }
+    }
+}
+
+struct Normalize<'a, F> {
+    x: &'a mut [F],
+    y: &'a mut [F],
+    mean: &'a [F],
+    inverse_deviation: &'a [F],
+    gamma: &'a [F],
+    beta: &'a [F],
+}
+
+impl<F: Float> Kernel for Normalize<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let columns = self.mean.len();
+        let (mean, scale) = (self.mean, &self.inverse_deviation[..columns]);
+        let (gamma, beta) = (&self.gamma[..columns], &self.beta[..columns]);
+        for (x, y) in self.x.chunks_exact_mut(columns).zip(self.y.chunks_exact_mut(columns)) {
+            for column in 0..columns {
+                let normalized = (x[column] - mean[column]) * scale[column];
+                x[column] = normalized;
+                y[column] = normalized.mul_add(gamma[column], beta[column]);
+            }
+        }
+    }
+}
+
+struct Backward<'a, F> {
+    normalized: &'a [F],
+    d: &'a mut [F],
+    inverse_deviation: &'a [F],
+    gamma: &'a [F],
+    d_gamma: &'a mut [F],
+    d_beta: &'a mut [F],
+}
+
+impl<F: Float> Kernel for Backward<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let columns = self.gamma.len();
+        let (gamma, scale) = (self.gamma, &self.inverse_deviation[..columns]);
+        let (d_gamma, d_beta) = (&mut self.d_gamma[..columns], &mut self.d_beta[..columns]);
+        d_gamma.fill(F::ZERO);
+        d_beta.fill(F::ZERO);
+        for (normalized, d) in self.normalized.chunks_exact(columns).zip(self.d.chunks_exact(columns)) {
+            for column in 0..columns {
+                d_gamma[column] = d[column].mul_add(normalized[column], d_gamma[column]);
+                d_beta[column] += d[column];
+            }
+        }
+        let share = F::ONE / F::from_f64((self.d.len() / columns) as f64);
+        for (normalized, d) in self
+            .normalized
+            .chunks_exact(columns)
+            .zip(self.d.chunks_exact_mut(columns))
+        {
+            for column in 0..columns {
+                let common = normalized[column].mul_add(d_gamma[column], d_beta[column]) * share;
+                d[column] = gamma[column] * scale[column] * (d[column] - common);
+            }
+        }
+    }
+}

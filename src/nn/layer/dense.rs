@@ -1,0 +1,84 @@
+//! The dense layer without its activation: y = x·w + b.
+
+use std::ops::Range;
+
+use super::Context;
+use crate::nn::kernel::product::{Start, d_wt, x_w, xt_d};
+use crate::nn::kernel::{Float, reduce};
+use crate::nn::layout::Layout;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dense {
+    inputs: usize,
+    units: usize,
+    kernel: Range<usize>,
+    bias: Option<Range<usize>>,
+}
+
+impl Dense {
+    pub(super) fn new(layer: usize, layout: &Layout) -> Self {
+        let kernel = layout.place(layer, "kernel").expect("every dense layer has a kernel");
+        Self {
+            inputs: kernel.shape[0],
+            units: kernel.shape[1],
+            kernel: kernel.range.clone(),
+            bias: layout.place(layer, "bias").map(|bias| bias.range.clone()),
+        }
+    }
+
+    pub(super) fn units(&self) -> usize {
+        self.units
+    }
+
+    /// `y = x·w + b`: `x` (n,i), `w` (i,o), `b` (o), `y` (n,o). In training and in inference.
+    pub(super) fn forward<F: Float>(&self, context: &mut Context<F>, x: &[F], y: &mut [F]) {
+        let bias = self.bias.clone().map(|bias| &context.weights[bias]);
+        let start = bias.map_or(Start::Zero, Start::Row);
+        let shape = [context.rows, self.inputs, self.units];
+        x_w(
+            x,
+            &context.weights[self.kernel.clone()],
+            shape,
+            start,
+            y,
+            context.products,
+        );
+    }
+
+    /// Gradients of the dense layer.
+    ///
+    /// Forward was `y = x·w + b`; `x` (n,i) is what it saw, `d_y` (n,o) is ∂loss/∂y. Hence
+    ///   d_w = xᵀ·d_y (i,o)    d_b = Σₙ d_y (o)    d_x = d_y·wᵀ (n,i)
+    /// No 1/n here: the loss has already averaged, once for the whole network.
+    pub(super) fn backward<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        x: &[F],
+        d_y: &[F],
+        d_x: Option<&mut [F]>,
+        gradients: &mut [F],
+    ) {
+        let shape = [context.rows, self.inputs, self.units];
+        xt_d(
+            x,
+            d_y,
+            shape,
+            Start::Zero,
+            &mut gradients[self.kernel.clone()],
+            context.products,
+        );
+        if let Some(bias) = self.bias.clone() {
+            reduce::column_sums(d_y, &mut gradients[bias]);
+        }
+        if let Some(d_x) = d_x {
+            d_wt(
+                d_y,
+                &context.weights[self.kernel.clone()],
+                shape,
+                Start::Zero,
+                d_x,
+                context.products,
+            );
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Training, one batch a step: the caller owns the loop, so that stopping, saving and showing stay outside.
+
+mod checkpoint;
+mod early_stopping;
+mod epoch;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use early_stopping::EarlyStopping;
+
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+
+use super::kernel::Float;
+use super::network::{Inference, Network};
+use super::optimizer::OptimizerState;
+use super::pass::Pass;
+use super::rng::{Purpose, Random};
+use super::spec::Plan;
+use checkpoint::Kept;
+use early_stopping::Watch;
+use epoch::Epoch;
+
+/// Rows to train on or to measure with.
+#[derive(Clone, Debug)]
+pub struct Samples<F> {
+    /// (n, inputs)
+    pub x: Array2<F>,
+    /// (n, outputs): one-hot, 0/1 or numbers, as the plan's target is.
+    pub y: Array2<F>,
+    /// (n): factors on the rows' losses.
+    pub weights: Option<Array1<F>>,
+}
+
+/// How a network is fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitOptions {
+    pub epochs: u32,
+    /// Epochs that a continued model has seen: with the seed they key the randomness.
+    pub first_epoch: u32,
+    /// From 1; the last batch of an epoch may be smaller.
+    pub batch_size: usize,
+    /// Whether each epoch takes the rows in a new order.
+    pub shuffle: bool,
+    pub seed: u64,
+    pub early_stopping: Option<EarlyStopping>,
+    /// Adds `inference_loss` to each epoch: the loss over the training rows in inference mode, after the epoch.
+    pub report_inference_loss: bool,
+    /// Adds `gradient_norm`, the mean over the batches of ‖g‖, and `gradient_noise`, √mean ‖g − mean g‖².
+    pub report_gradient_noise: bool,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 100,
+            first_epoch: 0,
+            batch_size: 32,
+            shuffle: true,
+            seed: 0,
+            early_stopping: None,
+            report_inference_loss: false,
+            report_gradient_noise: false,
+        }
+    }
+}
+
+/// What a step has done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A batch, and more of the epoch are to come.
+    Batch,
+    /// The last batch of an epoch.
+    Epoch(EpochReport),
+    /// Nothing: the training is over.
+    Done(StopReason),
+}
+
+/// The figures of an epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// From 1, within this training.
+    pub epoch: u32,
+    /// `loss`, the metrics, then `val_loss` and the metrics' `val_` twins, then what was asked for besides.
+    ///
+    /// Loss and metrics are running figures over the epoch in training mode, as Keras's.
+    pub figures: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopReason {
+    Finished,
+    /// The watched figure has not improved for too long; the epoch of its best value.
+    EarlyStopped {
+        best_epoch: u32,
+    },
+    /// A loss was not finite in this epoch.
+    Diverged {
+        epoch: u32,
+    },
+}
+
+/// What a training leaves.
+#[derive(Clone, Debug)]
+pub struct Trained<F> {
+    pub network: Network<F>,
+    pub optimizer: OptimizerState<F>,
+    /// The epoch whose weights these are, from 1; 0 where no epoch was finished.
+    pub epochs: u32,
+    /// The figures of that epoch.
+    pub figures: Vec<(String, f64)>,
+}
+
+/// Batches between two looks at whether all is finite; the weights of the last good look are kept.
+const BATCHES_BETWEEN_LOOKS: usize = 16;
+/// Multiply-adds of a step from which on threads pay.
+const THREADS_PAY_FROM: u128 = 4_000_000;
+
+/// A training in progress.
+#[derive(Debug)]
+pub struct Trainer<F> {
+    plan: Plan,
+    network: Network<F>,
+    optimizer: OptimizerState<F>,
+    train: Samples<F>,
+    validation: Option<Samples<F>>,
+    options: FitOptions,
+    pass: Pass<F>,
+    /// The running epoch's order of rows; empty where they come as they are.
+    order: Vec<u32>,
+    epochs_done: u32,
+    /// The figures of the last epoch done.
+    figures: Vec<(String, f64)>,
+    /// What the running epoch has added up.
+    epoch: Epoch<F>,
+    watch: Watch,
+    /// The last end of an epoch that was seen to be finite.
+    last: Kept<F>,
+    /// The best epoch so far, where its weights are wanted back.
+    best: Option<Kept<F>>,
+    stopped: Option<StopReason>,
+}
+
+impl<F: Float> Trainer<F> {
+    /// A training that starts, from nothing or from what an earlier one left.
+    ///
+    /// # Panics
+    /// If there are no rows, or network, optimizer and samples don't fit the plan: its maker has seen to that.
+    pub fn new(
+        plan: Plan,
+        network: Network<F>,
+        optimizer: Option<OptimizerState<F>>,
+        train: Samples<F>,
+        validation: Option<Samples<F>>,
+        options: FitOptions,
+    ) -> Self {
+        assert!(train.x.nrows() > 0 && options.batch_size > 0, "rows to train on");
+        for samples in [Some(&train), validation.as_ref()].into_iter().flatten() {
+            samples.check(&plan);
+        }
+        let optimizer = optimizer.unwrap_or_else(|| plan.optimizer.start(&network));
+        assert!(
+            optimizer.fits(&plan.optimizer, network.trainable.len()),
+            "a state of the plan's optimizer"
+        );
+        let rows = options.batch_size.min(train.x.nrows());
+        let mut trainer = Self {
+            pass: Pass::new(&network, &plan.loss, rows),
+            order: Vec::new(),
+            epochs_done: 0,
+            figures: Vec::new(),
+            epoch: Epoch::start(&plan),
+            watch: Watch::default(),
+            last: Kept::new(&network, &optimizer, 0, &[]),
+            best: None,
+            stopped: None,
+            plan,
+            network,
+            optimizer,
+            train: train.contiguous(),
+            validation: validation.map(Samples::contiguous),
+            options,
+        };
+        trainer.order_rows();
+        trainer
+    }
+
+    pub fn batches_per_epoch(&self) -> usize {
+        self.train.x.nrows().div_ceil(self.options.batch_size)
+    }
+
+    /// Epochs done.
+    pub fn epochs_done(&self) -> u32 {
+        self.epochs_done
+    }
+
+    /// Whether a step has enough to do that sharing it out among threads is quicker.
+    pub fn pays_for_threads(&self) -> bool {
+        self.plan
+            .multiply_adds(self.options.batch_size.min(self.train.x.nrows()) as u64)
+            >= THREADS_PAY_FROM
+    }
+
+    /// Trains one batch.
+    ///
+    /// It may use the threads of the rayon pool that it is called in, if it is called in one, and if that pays.
+    pub fn step(&mut self) -> Step {
+        if self.stopped.is_none() && self.epochs_done >= self.options.epochs {
+            self.stopped = Some(StopReason::Finished);
+        }
+        if let Some(reason) = self.stopped {
+            return Step::Done(reason);
+        }
+        if !self.train_batch() {
+            let reason = StopReason::Diverged {
+                epoch: self.epochs_done + 1,
+            };
+            self.stopped = Some(reason);
+            return Step::Done(reason);
+        }
+        if self.epoch.batch < self.batches_per_epoch() {
+            return Step::Batch;
+        }
+        Step::Epoch(self.end_epoch())
+    }
+
+    /// Ends the training: the best epoch's weights if they were asked for, after a divergence the last finite ones.
+    pub fn finish(self) -> Trained<F> {
+        let now = Kept {
+            epochs: self.epochs_done,
+            figures: self.figures,
+            trainable: self.network.trainable.clone(),
+            moving: self.network.moving.clone(),
+            optimizer: self.optimizer,
+        };
+        chosen(now, self.last, self.best, self.stopped).into_trained(self.network)
+    }
+
+    /// Whether the loss was finite.
+    fn train_batch(&mut self) -> bool {
+        let parallel =
+            rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1 && self.pays_for_threads();
+        self.pass.set_parallel(parallel);
+        let rows = self.fill_batch();
+        let weighted = self.train.weights.is_some();
+        let random = self.random(Purpose::Dropout, self.epoch.batch as u64);
+        let loss = self
+            .pass
+            .run(&mut self.network, &self.plan.loss, rows, weighted, &random);
+        if !loss.is_finite() {
+            return false;
+        }
+        self.epoch
+            .add(&self.plan, rows, loss, self.pass.outputs(rows), self.pass.targets(rows));
+        if self.options.report_gradient_noise {
+            self.epoch.add_gradients(self.pass.gradients());
+        }
+        self.plan
+            .optimizer
+            .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
+        true
+    }
+
+    /// Copies the next batch's rows into the pass.
+    fn fill_batch(&mut self) -> usize {
+        let first = self.epoch.batch * self.options.batch_size;
+        let end = (first + self.options.batch_size).min(self.train.x.nrows());
+        let batch = self.pass.batch(end - first);
+        let Samples { x, y, weights } = &self.train;
+        let (x, y) = (contiguous(x), contiguous(y));
+        let weights = weights
+            .as_ref()
+            .map(|weights| weights.as_slice().expect("made contiguous"));
+        let (inputs, outputs) = (self.plan.inputs, self.plan.outputs);
+        if self.order.is_empty() {
+            batch.x.copy_from_slice(&x[first * inputs..end * inputs]);
+            batch.y.copy_from_slice(&y[first * outputs..end * outputs]);
+            if let Some(weights) = weights {
+                batch.weights.copy_from_slice(&weights[first..end]);
+            }
+        } else {
+            for (place, row) in self.order[first..end].iter().enumerate() {
+                let row = *row as usize;
+                batch.x[place * inputs..][..inputs].copy_from_slice(&x[row * inputs..][..inputs]);
+                batch.y[place * outputs..][..outputs].copy_from_slice(&y[row * outputs..][..outputs]);
+                if let Some(weights) = weights {
+                    batch.weights[place] = weights[row];
+                }
+            }
+        }
+        end - first
+    }
+
+    fn end_epoch(&mut self) -> EpochReport {
+        self.epochs_done += 1;
+        let mut figures = self.epoch.figures(&self.plan, "");
+        if let Some(validation) = &self.validation {
+            figures.extend(measure(&self.plan, &self.network, validation, true).figures(&self.plan, "val_"));
+        }
+        if self.options.report_inference_loss {
+            let measured = measure(&self.plan, &self.network, &self.train, false).figures(&self.plan, "inference_");
+            figures.extend(measured.into_iter().take(1));
+        }
+        figures.extend(self.epoch.noise_figures().into_iter().flatten());
+        self.figures.clone_from(&figures);
+        self.look_and_keep();
+        self.epoch = Epoch::start(&self.plan);
+        self.order_rows();
+        EpochReport {
+            epoch: self.epochs_done,
+            figures,
+        }
+    }
+
+    /// Keeps the weights that a later divergence or a worse epoch would lose, and stops where nothing improves.
+    fn look_and_keep(&mut self) {
+        let batches = (self.epochs_done - self.last.epochs) as usize * self.batches_per_epoch();
+        if batches >= BATCHES_BETWEEN_LOOKS && self.network.is_finite() {
+            self.last
+                .renew(&self.network, &self.optimizer, self.epochs_done, &self.figures);
+        }
+        let Some(stopping) = &self.options.early_stopping else {
+            return;
+        };
+        let improved = stopping.improves(&mut self.watch, &self.plan.metrics, self.epochs_done, &self.figures);
+        if improved && stopping.restore_best && self.network.is_finite() {
+            let best = self.best.get_or_insert_with(|| self.last.clone());
+            best.renew(&self.network, &self.optimizer, self.epochs_done, &self.figures);
+        }
+        if stopping.is_over(&self.watch) && self.epochs_done < self.options.epochs {
+            self.stopped = Some(StopReason::EarlyStopped {
+                best_epoch: self.watch.best_epoch,
+            });
+        }
+    }
+
+    /// The order of rows of the epoch that is to run.
+    fn order_rows(&mut self) {
+        if !self.options.shuffle {
+            return;
+        }
+        let rows = u32::try_from(self.train.x.nrows()).expect("rows are counted in u32");
+        self.order.clear();
+        self.order.extend(0..rows);
+        self.random(Purpose::Shuffle, 0).shuffle(&mut self.order);
+    }
+
+    fn random(&self, purpose: Purpose, batch: u64) -> Random {
+        let epoch = u64::from(self.options.first_epoch) + u64::from(self.epochs_done);
+        Random::new(self.options.seed, purpose, epoch, batch)
+    }
+}
+
+/// Which moment's weights a training leaves.
+fn chosen<F>(now: Kept<F>, last: Kept<F>, best: Option<Kept<F>>, stopped: Option<StopReason>) -> Kept<F> {
+    match (best, stopped) {
+        (Some(best), _) => best,
+        (None, Some(StopReason::Diverged { .. })) => last,
+        (None, _) => now,
+    }
+}
+
+/// Loss and metrics of a network over the samples, in inference mode.
+///
+/// # Panics
+/// If there are no rows, or their columns aren't the plan's.
+pub fn evaluate<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>) -> Vec<(String, f64)> {
+    samples.check(plan);
+    measure(plan, network, &samples.clone().contiguous(), true).figures(plan, "")
+}
+
+/// Takes the samples through the network in blocks of fixed size.
+fn measure<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>, metrics: bool) -> Epoch<F> {
+    let mut epoch = Epoch::start(plan);
+    let rows = samples.x.nrows();
+    let block = rows.min(MEASURED_ROWS);
+    let mut inference = Inference::new(network, block);
+    let (mut d, mut values) = (vec![F::ZERO; block * plan.outputs], vec![F::ZERO; block * plan.outputs]);
+    let (x, y) = (contiguous(&samples.x), contiguous(&samples.y));
+    let penalty = network.penalty();
+    for first in (0..rows).step_by(block) {
+        let end = (first + block).min(rows);
+        let outputs = (end - first) * plan.outputs;
+        let targets = &y[first * plan.outputs..end * plan.outputs];
+        let weights = samples
+            .weights
+            .as_ref()
+            .map(|weights| &weights.as_slice().expect("made contiguous")[first..end]);
+        let room = inference.input((end - first) * plan.inputs);
+        room.copy_from_slice(&x[first * plan.inputs..end * plan.inputs]);
+        let y = inference.run(network, network.scored(&plan.loss), end - first);
+        let total = plan.loss.score(
+            plan.outputs,
+            y,
+            targets,
+            weights,
+            &mut d[..outputs],
+            &mut values[..outputs],
+        );
+        let loss = total / (end - first) as f64 + penalty;
+        match metrics {
+            true => epoch.add(plan, end - first, loss, y, targets),
+            false => epoch.add_loss(end - first, loss),
+        }
+    }
+    epoch
+}
+
+/// Rows that are measured at a time.
+const MEASURED_ROWS: usize = 256;
+
+impl<F: Float> Samples<F> {
+    fn check(&self, plan: &Plan) {
+        let rows = self.x.nrows();
+        assert!(rows > 0, "rows to measure");
+        assert_eq!(
+            (self.x.ncols(), self.y.ncols()),
+            (plan.inputs, plan.outputs),
+            "columns of x and y"
+        );
+        assert_eq!(self.y.nrows(), rows, "as many targets as rows");
+        assert!(
+            self.weights.as_ref().is_none_or(|weights| weights.len() == rows),
+            "a weight for each row"
+        );
+    }
+
+    /// Row after row in memory, as the products want it; copied only where it isn't.
+    fn contiguous(self) -> Self {
+        let standard = |array: Array2<F>| match array.is_standard_layout() {
+            true => array,
+            false => array.as_standard_layout().into_owned(),
+        };
+        let weights = self.weights.map(|weights| Array1::from_vec(weights.to_vec()));
+        Self {
+            x: standard(self.x),
+            y: standard(self.y),
+            weights,
+        }
+    }
+}
+
+fn contiguous<F: Float>(array: &Array2<F>) -> &[F] {
+    array.as_slice().expect("made contiguous")
+}
