@@ -69,7 +69,7 @@ impl<R: Read> CsvReader<R> {
             if !self.read_record()? {
                 return Ok(false);
             }
-            if self.count == 1 && columns > 1 && self.field(0).is_empty() {
+            if self.count == 1 && columns > 1 && self.field(0).trim_ascii().is_empty() {
                 continue;
             }
             if self.count != columns {
@@ -79,15 +79,16 @@ impl<R: Read> CsvReader<R> {
         }
     }
 
-    /// A field of the record, without quotes and spaces around it.
+    /// A field of the record as it stands between its delimiters or quotes.
     #[inline]
     pub(crate) fn field(&self, column: usize) -> &[u8] {
-        self.bytes[self.start_of(column)..self.ends[column]].trim_ascii()
+        &self.bytes[self.start_of(column)..self.ends[column]]
     }
 
-    /// A field as text.
+    /// A field as text, without spaces around it.
     pub fn text(&self, column: usize) -> &str {
-        std::str::from_utf8(self.field(column)).expect("valid blocks are split at ASCII characters only")
+        let text = std::str::from_utf8(self.field(column)).expect("valid blocks are split at ASCII characters only");
+        text.trim_ascii()
     }
 
     /// The physical line, from 1, on which a field of the record starts.
@@ -107,6 +108,7 @@ impl<R: Read> CsvReader<R> {
         TableError::at(self.line_of(column), column as u64 + 1, detail)
     }
 
+    #[inline]
     fn start_of(&self, column: usize) -> usize {
         if column == 0 { 0 } else { self.ends[column - 1] }
     }

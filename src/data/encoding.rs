@@ -1,6 +1,6 @@
 //! UTF-8 or CP949: what a table is written in, found out from all of its bytes.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 
@@ -45,7 +45,7 @@ impl Encoding {
     /// The encoding of the first bytes of a table; a character cut off at their end is no fault.
     pub(crate) fn of_head(head: &[u8]) -> Self {
         match std::str::from_utf8(head) {
-            Err(error) if error.error_len().is_some() => Guess::default().then(head).made(),
+            Err(error) if error.error_len().is_some() => guess(head),
             _ => Self::Utf8,
         }
     }
@@ -54,64 +54,50 @@ impl Encoding {
     ///
     /// UTF-8 is hardly ever valid by chance, so what is valid UTF-8 is UTF-8. The rest is CP949 where the statistics of
     /// its bytes say so; where they don't it counts as (broken) UTF-8, and reading it names the first wrong byte.
-    pub(crate) fn of_content(input: &mut (impl Read + io::Seek)) -> io::Result<Self> {
+    pub(crate) fn of_content(input: &mut (impl Read + Seek)) -> io::Result<Self> {
         input.rewind()?;
-        if is_utf8(input)? {
+        let Some(line) = first_line_not_utf8(input)? else {
             return Ok(Self::Utf8);
-        }
-        input.rewind()?;
-        let mut guess = Guess::default();
+        };
+        // The statistics are slow, and clear after a few words.
+        input.seek(SeekFrom::Start(line))?;
         let mut block = vec![0; BLOCK_BYTES];
-        loop {
-            match read_full(input, &mut block)? {
-                0 => return Ok(guess.made()),
-                read => guess = guess.then(&block[..read]),
-            }
-        }
+        let filled = read_full(input, &mut block)?;
+        Ok(guess(&block[..filled]))
     }
 }
 
-struct Guess(EncodingDetector);
-
-impl Default for Guess {
-    fn default() -> Self {
-        Self(EncodingDetector::new(Iso2022JpDetection::Deny))
+/// The hint "kr" because Korean is the only legacy text accepted, and headers are short.
+fn guess(bytes: &[u8]) -> Encoding {
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    // Never the last: the bytes may end within a character.
+    detector.feed(bytes, false);
+    match detector.guess(Some(b"kr"), Utf8Detection::Deny) {
+        guess if guess == encoding_rs::EUC_KR => Encoding::EucKr,
+        _ => Encoding::Utf8,
     }
 }
 
-impl Guess {
-    fn then(mut self, bytes: &[u8]) -> Self {
-        self.0.feed(bytes, false);
-        self
-    }
-
-    /// The hint "kr" because Korean is the only legacy text accepted, and headers are short.
-    fn made(mut self) -> Encoding {
-        self.0.feed(b"", true);
-        match self.0.guess(Some(b"kr"), Utf8Detection::Deny) {
-            guess if guess == encoding_rs::EUC_KR => Encoding::EucKr,
-            _ => Encoding::Utf8,
-        }
-    }
-}
-
-fn is_utf8(input: &mut impl Read) -> io::Result<bool> {
+/// Where the first line starts that is not UTF-8.
+fn first_line_not_utf8(input: &mut impl Read) -> io::Result<Option<u64>> {
     let mut block = vec![0; BLOCK_BYTES];
-    let mut kept = 0;
+    let (mut kept, mut position, mut line) = (0, 0, 0);
     loop {
         let read = read_full(input, &mut block[kept..])?;
         let filled = kept + read;
-        kept = match std::str::from_utf8(&block[..filled]) {
-            Ok(_) => 0,
-            Err(error) if error.error_len().is_some() => return Ok(false),
-            Err(error) => {
-                block.copy_within(error.valid_up_to()..filled, 0);
-                filled - error.valid_up_to()
-            }
+        let (valid, broken) = match std::str::from_utf8(&block[..filled]) {
+            Ok(_) => (filled, false),
+            Err(error) => (error.valid_up_to(), error.error_len().is_some() || read == 0),
         };
-        if read == 0 {
-            return Ok(kept == 0);
+        if let Some(line_break) = block[..valid].iter().rposition(|byte| *byte == b'\n') {
+            line = position + line_break as u64 + 1;
         }
+        if broken || read == 0 {
+            return Ok(broken.then_some(line));
+        }
+        block.copy_within(valid..filled, 0);
+        kept = filled - valid;
+        position += valid as u64;
     }
 }
 
@@ -194,14 +180,26 @@ mod tests {
     #[test]
     fn a_character_across_two_blocks_is_valid() {
         for shift in 0..3 {
-            let mut content = vec![b'a'; BLOCK_BYTES - shift];
+            let mut content = vec![b'\n'; BLOCK_BYTES - shift];
             content.extend("품종".as_bytes());
-            assert!(is_utf8(&mut content.as_slice()).unwrap());
+            assert_eq!(first_line_not_utf8(&mut content.as_slice()).unwrap(), None);
             content.pop();
-            assert!(
-                !is_utf8(&mut content.as_slice()).unwrap(),
-                "a character cut off at the end"
+            let line = (BLOCK_BYTES - shift) as u64;
+            assert_eq!(
+                first_line_not_utf8(&mut content.as_slice()).unwrap(),
+                Some(line),
+                "cut off at the end"
             );
         }
+    }
+
+    #[test]
+    fn a_head_that_ends_within_a_character_is_no_fault() {
+        let text = cp949("품종,길이\n");
+        assert_eq!(Encoding::of_head(&text[..3]), Encoding::EucKr);
+        assert_eq!(
+            Encoding::of_head("품종".as_bytes().split_last().unwrap().1),
+            Encoding::Utf8
+        );
     }
 }
