@@ -133,3 +133,79 @@ pub(super) async fn read_artifact(
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+
+    fn bytes(count: usize) -> Vec<u8> {
+        (0..count).map(|i| (i * 31 / 7) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn an_artifact_of_any_size_comes_back_whole() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let sizes = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES];
+        for (size, chunks) in sizes.into_iter().zip([1, 1, 1, 1, 2, 2]) {
+            let written = bytes(size);
+            let before = samples::stored_chunks(&store).await;
+            let staged = store.stage_artifact(&tenant, &written).await.unwrap();
+            let mut write = store.database().begin().await.unwrap();
+            insert_last_chunk(&mut write, &tenant, &staged).await.unwrap();
+            write.commit().await.unwrap();
+            assert_eq!(samples::stored_chunks(&store).await, before + chunks, "{size} bytes");
+            let mut reader = store.database().reader().await.unwrap();
+            assert!(
+                read_artifact(&mut reader, &tenant, &staged.id).await.unwrap() == written,
+                "{size} bytes"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_that_no_row_came_to_name_are_discarded_or_swept() {
+        let (directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let written = bytes(2 * CHUNK_BYTES + 1);
+        let staged = store.stage_artifact(&tenant, &written).await.unwrap();
+        assert_eq!(samples::stored_chunks(&store).await, 2);
+        store.discard_staged(&tenant, &[staged]).await.unwrap();
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+
+        store.stage_artifact(&tenant, &written).await.unwrap();
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_start_keeps_every_artifact_that_a_row_names() {
+        let (directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let model = samples::model(&claim.job);
+        let id = model.model.id;
+        samples::finish(
+            &store,
+            &claim,
+            crate::store::Outcome::Succeeded { model: model.clone() },
+        )
+        .await;
+        let mut queued = samples::new_job(claim.job.dataset);
+        queued.initial_weights = Some(b"first".to_vec());
+        samples::insert(&store, &claim.tenant, queued).await;
+        let claim = samples::claim(&store).await;
+        samples::checkpoint(&store, &claim, b"older").await;
+        samples::checkpoint(&store, &claim, b"newer").await;
+
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(store.model_parts(&claim.tenant, id).await.unwrap(), Some(model.parts));
+        let claim = samples::claim(&store).await;
+        assert_eq!(claim.initial_weights.as_deref(), Some(&b"first"[..]));
+        assert_eq!(claim.checkpoint.as_deref(), Some(&b"newer"[..]));
+        assert_eq!(
+            store.earlier_checkpoint(&claim).await.unwrap().as_deref(),
+            Some(&b"older"[..])
+        );
+    }
+}

@@ -148,3 +148,106 @@ async fn checkpoint(
         None => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::id::DatasetId;
+    use crate::store::samples;
+
+    async fn submit_many(store: &Store, dataset: DatasetId, count: usize) -> Vec<JobId> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(samples::submit(store, &samples::tenant(), dataset).await.id);
+        }
+        ids
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn eight_workers_get_two_hundred_jobs_each_once_and_in_order() {
+        let (_directory, store) = samples::open().await;
+        let dataset = samples::dataset(&store, &samples::tenant(), b"a").await.id;
+        let submitted = submit_many(&store, dataset, 200).await;
+        let workers: Vec<_> = (0..8)
+            .map(|worker| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut claimed = Vec::new();
+                    while let Some(claim) = store.claim_next(&format!("worker {worker}"), u64::MAX).await.unwrap() {
+                        claimed.push(claim.job.id);
+                    }
+                    claimed
+                })
+            })
+            .collect();
+        let mut all = BTreeSet::new();
+        for worker in workers {
+            let claimed = worker.await.unwrap();
+            assert!(claimed.is_sorted(), "a worker got a job before an older one");
+            for id in claimed {
+                assert!(all.insert(id), "{id} was claimed twice");
+            }
+        }
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), submitted);
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_numbered_from_the_job_that_starts_next() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let dataset = samples::dataset(&store, &tenant, b"a").await.id;
+        let ids = submit_many(&store, dataset, 3).await;
+        let positions = async || {
+            let mut positions = Vec::new();
+            for id in &ids {
+                positions.push(store.get_job(&tenant, *id).await.unwrap().unwrap().queue_position);
+            }
+            positions
+        };
+        assert_eq!(positions().await, [Some(1), Some(2), Some(3)]);
+        let claim = samples::claim(&store).await;
+        assert_eq!(claim.job.id, ids[0]);
+        assert_eq!(positions().await, [None, Some(1), Some(2)]);
+        store.request_cancel(&tenant, ids[1]).await.unwrap();
+        assert_eq!(positions().await, [None, None, Some(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_claimed_job_runs_and_is_counted() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        assert_eq!(
+            (claim.job.status, claim.job.attempt, claim.fence),
+            (JobStatus::Running, 1, 1)
+        );
+        assert!(claim.job.started_at.is_some_and(|start| start >= claim.job.created_at));
+        assert_eq!(claim.job.finished_at, None);
+        assert_eq!(
+            samples::told(&store, claim.job.id).await,
+            ["status queued", "status running"]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_head_of_the_queue_waits_until_there_is_room_for_it() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let dataset = samples::dataset(&store, &tenant, b"a").await.id;
+        let mut large = samples::new_job(dataset);
+        large.memory_bytes = 5_000;
+        let large = samples::insert(&store, &tenant, large).await.id;
+        samples::submit(&store, &tenant, dataset).await;
+        assert!(store.claim_next("worker", 4_999).await.unwrap().is_none());
+        let claim = store.claim_next("worker", 5_000).await.unwrap().unwrap();
+        assert_eq!((claim.job.id, claim.memory_bytes), (large, 5_000));
+    }
+
+    #[tokio::test]
+    async fn an_empty_queue_gives_no_claim() {
+        let (_directory, store) = samples::open().await;
+        assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+        assert!(store.claim_cancelling("worker").await.unwrap().is_none());
+    }
+}

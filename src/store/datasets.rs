@@ -154,3 +154,142 @@ impl Store {
         self.blobs().sweep(HashSet::from_iter(named))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job_spec::{ValidationDataset, ValidationSpec};
+    use crate::store::{Outcome, samples};
+
+    #[tokio::test]
+    async fn a_dataset_comes_back_as_it_was_stored() {
+        let (directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let dataset = samples::dataset(&store, &tenant, b"a,b\n1,2\n").await;
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(
+            store.get_dataset(&tenant, dataset.id).await.unwrap(),
+            Some(dataset.clone())
+        );
+        let content = store.blobs().open(&dataset.sha256).unwrap();
+        assert_eq!(std::io::read_to_string(content).unwrap(), "a,b\n1,2\n");
+    }
+
+    #[tokio::test]
+    async fn equal_uploads_share_one_file_until_the_last_of_them_goes() {
+        let (directory, store) = samples::open().await;
+        let tenants = [samples::tenant(), TenantId::new("other")];
+        let mut datasets = Vec::new();
+        for tenant in &tenants {
+            datasets.push(samples::dataset(&store, tenant, b"same").await);
+        }
+        let files = || std::fs::read_dir(directory.path().join("blobs")).unwrap().count();
+        assert_eq!(files(), 1);
+        let deleted = store.delete_dataset(&tenants[0], datasets[0].id).await.unwrap();
+        assert_eq!((deleted, files()), (Deletion::Deleted, 1));
+        assert!(store.blobs().open(&datasets[1].sha256).is_ok());
+        let deleted = store.delete_dataset(&tenants[1], datasets[1].id).await.unwrap();
+        assert_eq!((deleted, files()), (Deletion::Deleted, 0));
+        let gone = store.blobs().open(&datasets[1].sha256).unwrap_err();
+        assert!(matches!(gone, StoreError::ContentGone), "{gone:?}");
+    }
+
+    #[tokio::test]
+    async fn no_row_names_a_missing_file_however_uploads_and_deletes_interleave() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let one = async || {
+            for _ in 0..25 {
+                let dataset = samples::dataset(&store, &tenant, b"same").await;
+                let content = store.blobs().open(&dataset.sha256);
+                assert!(content.is_ok(), "{content:?}");
+                store.delete_dataset(&tenant, dataset.id).await.unwrap();
+            }
+        };
+        tokio::join!(one(), one(), one(), one());
+    }
+
+    #[tokio::test]
+    async fn a_dataset_that_could_not_be_stored_leaves_no_file() {
+        let (directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let first = samples::dataset(&store, &tenant, b"first").await;
+        let content = samples::stage(&store, b"second");
+        let twin = Dataset {
+            id: first.id,
+            ..samples::dataset_of(&content)
+        };
+        store.insert_dataset(&tenant, &twin, content).await.unwrap_err();
+        assert_eq!(std::fs::read_dir(directory.path().join("blobs")).unwrap().count(), 1);
+        assert!(store.blobs().open(&first.sha256).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_start_removes_a_file_whose_row_was_never_committed() {
+        let (directory, store) = samples::open().await;
+        let content = samples::stage(&store, b"moved, then killed");
+        let sha256 = content.sha256().to_owned();
+        store.blobs().place(content).unwrap();
+        let store = samples::crash(&directory, store).await;
+        assert!(store.blobs().open(&sha256).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_dataset_that_an_unfinished_job_needs_stays() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let training = samples::dataset(&store, &tenant, b"training").await.id;
+        let validation = samples::dataset(&store, &tenant, b"validation").await.id;
+        let mut new = samples::new_job(training);
+        new.spec.training.validation = Some(ValidationSpec::Dataset(ValidationDataset { dataset: validation }));
+        let job = samples::insert(&store, &tenant, new).await.id;
+        for dataset in [training, validation] {
+            let refused = store.delete_dataset(&tenant, dataset).await.unwrap();
+            assert_eq!(refused, Deletion::InUse(job));
+            assert!(store.get_dataset(&tenant, dataset).await.unwrap().is_some());
+        }
+        let claim = samples::claim(&store).await;
+        samples::finish(
+            &store,
+            &claim,
+            Outcome::Succeeded {
+                model: samples::model(&claim.job),
+            },
+        )
+        .await;
+        for dataset in [training, validation] {
+            assert_eq!(store.delete_dataset(&tenant, dataset).await.unwrap(), Deletion::Deleted);
+            assert_eq!(
+                store.delete_dataset(&tenant, dataset).await.unwrap(),
+                Deletion::NotFound
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_paged_newest_first() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let mut made = Vec::new();
+        for content in [b"1", b"2", b"3", b"4", b"5"] {
+            made.insert(0, samples::dataset(&store, &tenant, content).await.id);
+        }
+        let (mut listed, mut after) = (Vec::new(), None);
+        let mut pages = 0;
+        loop {
+            let page = store
+                .list_datasets(&tenant, PageRequest { limit: 2, after })
+                .await
+                .unwrap();
+            assert!(page.items.len() <= 2);
+            listed.extend(page.items.iter().map(|dataset| dataset.id));
+            (after, pages) = (page.next, pages + 1);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((listed, pages), (made, 3));
+        let whole = store.list_datasets(&tenant, samples::first_page(5)).await.unwrap();
+        assert_eq!((whole.items.len(), whole.next), (5, None));
+    }
+}

@@ -163,3 +163,63 @@ async fn take_numbers(
     .await?;
     Ok(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ProgressUpdate, samples};
+
+    #[tokio::test]
+    async fn events_and_history_are_read_in_pages_from_anywhere() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+        let rows = samples::epochs(1..=500);
+        for batch in rows.chunks(120) {
+            let update = ProgressUpdate {
+                epochs: batch,
+                ..ProgressUpdate::default()
+            };
+            store.record_progress(&claim, update).await.unwrap();
+        }
+        store.request_cancel(&tenant, id).await.unwrap();
+        let more = samples::epochs(501..=510);
+        store
+            .record_progress(
+                &claim,
+                ProgressUpdate {
+                    epochs: &more,
+                    ..ProgressUpdate::default()
+                },
+            )
+            .await
+            .unwrap();
+        let all = [rows, more].concat();
+
+        let mut read = Vec::new();
+        loop {
+            let after = read.last().map_or(0, |row: &EpochRow| row.epoch);
+            let page = store.history(&tenant, id, after, 77).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            read.extend(page);
+        }
+        assert_eq!(read, all);
+        assert_eq!(store.history(&tenant, id, 499, 3).await.unwrap(), all[499..502]);
+
+        let events = store.events_after(&tenant, id, 500, 5).await.unwrap();
+        let numbers: Vec<_> = events.iter().map(|event| (event.number, event.kind)).collect();
+        let (epoch, status) = (EventKind::Epoch, EventKind::Status);
+        assert_eq!(
+            numbers,
+            [(501, epoch), (502, epoch), (503, status), (504, epoch), (505, epoch)]
+        );
+        assert_eq!(
+            events[0].data.to_string(),
+            r#"{"epoch":499,"metrics":{"loss":0.002004008016032064,"accuracy":null}}"#
+        );
+        assert_eq!(events[2].data.to_string(), r#"{"status":"cancelling","attempt":1}"#);
+        assert_eq!(samples::told(&store, id).await.len(), 2 + 510 + 1);
+    }
+}

@@ -143,3 +143,78 @@ impl Drop for Reservation {
         self.store.0.in_flight.lock().remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+
+    fn answer() -> StoredAnswer {
+        StoredAnswer {
+            status: 202,
+            headers: vec![("location".to_owned(), "/v1/jobs/job_1".to_owned())],
+            body: b"{}".to_vec(),
+        }
+    }
+
+    async fn reserve(store: &Store, key: &str, fingerprint: &str) -> Reply {
+        store.reserve_key(&samples::tenant(), key, fingerprint).await.unwrap()
+    }
+
+    async fn fresh(store: &Store, key: &str, fingerprint: &str) -> Reservation {
+        match reserve(store, key, fingerprint).await {
+            Reply::Fresh(reservation) => reservation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_completed_request_is_answered_again_even_after_a_crash() {
+        let (directory, store) = samples::open().await;
+        fresh(&store, "key", "a").await.complete(answer()).await.unwrap();
+        let store = samples::crash(&directory, store).await;
+        assert!(matches!(reserve(&store, "key", "a").await, Reply::Replay(given) if given == answer()));
+        assert!(matches!(reserve(&store, "key", "b").await, Reply::Mismatch));
+        assert!(matches!(reserve(&store, "other key", "a").await, Reply::Fresh(_)));
+        let other = store.reserve_key(&TenantId::new("other"), "key", "b").await.unwrap();
+        assert!(matches!(other, Reply::Fresh(_)));
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_keeps_its_key_and_an_abandoned_one_frees_it() {
+        let (_directory, store) = samples::open().await;
+        let first = fresh(&store, "key", "a").await;
+        assert!(matches!(reserve(&store, "key", "a").await, Reply::InFlight));
+        assert!(matches!(reserve(&store, "key", "b").await, Reply::Mismatch));
+        drop(first);
+        drop(fresh(&store, "key", "b").await);
+    }
+
+    #[tokio::test]
+    async fn of_a_hundred_equal_requests_at_once_one_is_done() {
+        let (_directory, store) = samples::open().await;
+        let one = async || match reserve(&store, "key", "a").await {
+            Reply::Fresh(reservation) => {
+                tokio::task::yield_now().await;
+                reservation.complete(answer()).await.unwrap();
+                1
+            }
+            Reply::InFlight | Reply::Replay(_) => 0,
+            Reply::Mismatch => panic!("the requests are equal"),
+        };
+        let done = futures_util::future::join_all((0..100).map(|_| one())).await;
+        assert_eq!(done.into_iter().sum::<i32>(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_expires() {
+        let (_directory, store) = samples::open().await;
+        fresh(&store, "key", "a").await.complete(answer()).await.unwrap();
+        let mut write = store.database().begin().await.unwrap();
+        let age = sqlx::query("UPDATE answers SET expires_at_s = expires_at_s - $1").bind(KEPT_S);
+        age.execute(&mut *write).await.unwrap();
+        store.database().commit(write).await.unwrap();
+        fresh(&store, "key", "b").await.complete(answer()).await.unwrap();
+        assert!(matches!(reserve(&store, "key", "b").await, Reply::Replay(_)));
+    }
+}

@@ -304,3 +304,98 @@ pub(super) async fn unfinished_job_from(
     .await?;
     job.map(|id| parsed("job", &id)).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Deletion, Outcome, samples};
+
+    #[tokio::test]
+    async fn a_submitted_job_is_queued_with_its_spec() {
+        let (directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let dataset = samples::dataset(&store, &tenant, b"a").await.id;
+        let new = samples::new_job(dataset);
+        let job = samples::insert(&store, &tenant, new.clone()).await;
+        assert_eq!((job.id, &job.name, &job.spec), (new.id, &new.name, &new.spec));
+        assert_eq!(
+            (job.status, job.queue_position, job.attempt),
+            (JobStatus::Queued, Some(1), 0)
+        );
+        assert_eq!((job.progress.epoch, job.progress.epochs, job.model), (0, 5, None));
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(store.get_job(&tenant, job.id).await.unwrap(), Some(job));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_and_a_deleted_table_or_model_refuse_a_job() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, dataset) = (claim.tenant.clone(), claim.job.dataset);
+        let insert = async |new: NewJob, max_waiting| store.insert_job(&tenant, new, max_waiting).await.unwrap();
+        assert_eq!(
+            insert(samples::new_job(dataset), 0).await,
+            Submission::QueueFull { waiting: 0 }
+        );
+        samples::submit(&store, &tenant, dataset).await;
+        assert_eq!(
+            insert(samples::new_job(dataset), 1).await,
+            Submission::QueueFull { waiting: 1 }
+        );
+        let gone = DatasetId::generate();
+        assert_eq!(insert(samples::new_job(gone), 9).await, Submission::DatasetGone(gone));
+        let mut continuing = samples::new_job(dataset);
+        let gone = ModelId::generate();
+        continuing.spec.continue_from = Some(gone);
+        continuing.initial_weights = Some(vec![0; 20 << 20]);
+        assert_eq!(insert(continuing, 9).await, Submission::ModelGone(gone));
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_model_that_an_unfinished_job_continues_stays() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let tenant = claim.tenant.clone();
+        let model = samples::model(&claim.job);
+        let id = model.model.id;
+        samples::finish(&store, &claim, Outcome::Succeeded { model }).await;
+        let mut continuing = samples::new_job(claim.job.dataset);
+        continuing.spec.continue_from = Some(id);
+        let job = samples::insert(&store, &tenant, continuing).await.id;
+        assert_eq!(store.delete_model(&tenant, id).await.unwrap(), Deletion::InUse(job));
+        store.request_cancel(&tenant, job).await.unwrap();
+        assert_eq!(store.delete_model(&tenant, id).await.unwrap(), Deletion::Deleted);
+        assert_eq!(store.delete_model(&tenant, id).await.unwrap(), Deletion::NotFound);
+        assert_eq!(store.model_parts(&tenant, id).await.unwrap(), None);
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_list_is_paged_newest_first_and_filtered_by_status() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let first = samples::running(&store).await.job;
+        let second = samples::submit(&store, &tenant, first.dataset).await;
+        let third = samples::submit(&store, &tenant, first.dataset).await;
+        let ids = |page: &Page<Job, JobId>| page.items.iter().map(|job| job.id).collect::<Vec<_>>();
+        let all = store.list_jobs(&tenant, None, samples::first_page(2)).await.unwrap();
+        assert_eq!((ids(&all), all.next), (vec![third.id, second.id], Some(second.id)));
+        let rest = PageRequest {
+            limit: 2,
+            after: all.next,
+        };
+        let rest = store.list_jobs(&tenant, None, rest).await.unwrap();
+        assert_eq!((ids(&rest), rest.next), (vec![first.id], None));
+        let queued = store
+            .list_jobs(&tenant, Some(JobStatus::Queued), samples::first_page(1))
+            .await
+            .unwrap();
+        assert_eq!((ids(&queued), queued.next), (vec![third.id], Some(third.id)));
+        let paused = store
+            .list_jobs(&tenant, Some(JobStatus::Paused), samples::first_page(1))
+            .await
+            .unwrap();
+        assert_eq!((ids(&paused), paused.next), (vec![], None));
+    }
+}

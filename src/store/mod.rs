@@ -18,6 +18,8 @@ mod moves;
 mod outcome;
 mod progress;
 mod recovery;
+#[cfg(test)]
+mod samples;
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
@@ -116,5 +118,86 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::DirectoryInUse(directory.to_owned())),
         Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tenant::TenantId;
+
+    #[tokio::test]
+    async fn a_directory_has_one_owner_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("new").join("data");
+        let store = Store::open(&data).await.unwrap();
+        let refused = Store::open(&data).await.unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::DirectoryInUse(path) if *path == data),
+            "{refused:?}"
+        );
+        drop(store);
+        Store::open(&data).await.unwrap();
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_new_directory_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let _store = Store::open(&data).await.unwrap();
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_closed_store_says_so() {
+        let (_directory, store) = samples::open().await;
+        store.close().await;
+        let refused = store.get_job(&samples::tenant(), JobId::generate()).await;
+        assert!(matches!(refused, Err(StoreError::Closed)), "{refused:?}");
+    }
+
+    /// Every query names the tenant: an id alone finds nothing.
+    #[tokio::test]
+    async fn another_tenant_finds_nothing() {
+        let (_directory, store) = samples::open().await;
+        let other = TenantId::new("other");
+        let claim = samples::running(&store).await;
+        let (job, dataset) = (claim.job.id, claim.job.dataset);
+        let model = samples::model(&claim.job);
+        let id = model.model.id;
+        samples::finish(&store, &claim, Outcome::Succeeded { model }).await;
+
+        assert_eq!(store.get_dataset(&other, dataset).await.unwrap(), None);
+        assert_eq!(store.get_job(&other, job).await.unwrap(), None);
+        assert_eq!(store.get_model(&other, id).await.unwrap(), None);
+        assert_eq!(store.model_parts(&other, id).await.unwrap(), None);
+        assert_eq!(store.models_named(&other, "iris").await.unwrap(), []);
+        assert_eq!(
+            store.list_datasets(&other, samples::first_page(9)).await.unwrap().items,
+            []
+        );
+        assert_eq!(
+            store
+                .list_jobs(&other, None, samples::first_page(9))
+                .await
+                .unwrap()
+                .items,
+            []
+        );
+        assert_eq!(
+            store.list_models(&other, samples::first_page(9)).await.unwrap().items,
+            []
+        );
+        assert_eq!(store.events_after(&other, job, 0, 9).await.unwrap(), []);
+        assert_eq!(store.history(&other, job, 0, 9).await.unwrap(), []);
+        assert_eq!(store.request_cancel(&other, job).await.unwrap(), Move::NotFound);
+        assert_eq!(store.request_resume(&other, job).await.unwrap(), Move::NotFound);
+        assert_eq!(store.delete_dataset(&other, dataset).await.unwrap(), Deletion::NotFound);
+        assert_eq!(store.delete_model(&other, id).await.unwrap(), Deletion::NotFound);
+        let foreign = store.insert_job(&other, samples::new_job(dataset), 9).await.unwrap();
+        assert_eq!(foreign, Submission::DatasetGone(dataset));
+        assert!(store.get_model(&samples::tenant(), id).await.unwrap().is_some());
     }
 }

@@ -158,3 +158,125 @@ pub(super) async fn has_checkpoint(
         .await?;
     Ok(there)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::job::JobError;
+    use crate::store::{Claim, Outcome, samples};
+
+    /// A claimed job that is then brought to a state by those who may.
+    async fn job_in(status: JobStatus) -> (tempfile::TempDir, Store, Claim) {
+        let (directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let id = claim.job.id;
+        let outcome = match status {
+            JobStatus::Queued => Some(Outcome::Released),
+            JobStatus::Paused => Some(Outcome::Paused),
+            JobStatus::Succeeded => Some(Outcome::Succeeded {
+                model: samples::model(&claim.job),
+            }),
+            JobStatus::Failed => {
+                let error = JobError {
+                    code: "diverged".to_owned(),
+                    detail: "Lower the rate.".to_owned(),
+                };
+                Some(Outcome::Failed { error, model: None })
+            }
+            JobStatus::Running => None,
+            JobStatus::Cancelling | JobStatus::Cancelled => {
+                store.request_cancel(&claim.tenant, id).await.unwrap();
+                (status == JobStatus::Cancelled).then_some(Outcome::Cancelled { model: None })
+            }
+        };
+        if let Some(outcome) = outcome {
+            samples::finish(&store, &claim, outcome).await;
+        }
+        let job = store.get_job(&claim.tenant, id).await.unwrap().unwrap();
+        assert_eq!(job.status, status);
+        (directory, store, claim)
+    }
+
+    fn status_of(moved: &Move) -> JobStatus {
+        match moved {
+            Move::Done(job) => job.status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_can_cancel_whatever_is_not_done() {
+        for status in JobStatus::ALL {
+            let (_directory, store, claim) = job_in(status).await;
+            let moved = store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+            match status {
+                JobStatus::Queued | JobStatus::Paused => assert_eq!(status_of(&moved), JobStatus::Cancelled),
+                JobStatus::Running | JobStatus::Cancelling => assert_eq!(status_of(&moved), JobStatus::Cancelling),
+                done => assert_eq!(moved, Move::Refused(done)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_can_resume_only_what_is_paused() {
+        for status in JobStatus::ALL {
+            let (_directory, store, claim) = job_in(status).await;
+            let moved = store.request_resume(&claim.tenant, claim.job.id).await.unwrap();
+            match status {
+                JobStatus::Paused => assert_eq!(status_of(&moved), JobStatus::Queued),
+                other => assert_eq!(moved, Move::Refused(other)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_moves_of_the_table_are_made() {
+        for from in JobStatus::ALL {
+            let (_directory, store, claim) = job_in(from).await;
+            for to in JobStatus::ALL {
+                let mut write = store.database().begin().await.unwrap();
+                let moved = move_job(&mut write, &claim.tenant, claim.job.id, from, to).await;
+                assert_eq!(moved.is_ok(), from.can_become(to), "{from:?} to {to:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_final_state_is_told_once_and_last() {
+        for status in JobStatus::ALL.into_iter().filter(|status| status.is_final()) {
+            let (_directory, store, claim) = job_in(status).await;
+            let told = samples::told(&store, claim.job.id).await;
+            assert_eq!(told.iter().filter(|event| event.starts_with("done")).count(), 1);
+            assert_eq!(told.last().unwrap(), &format!("done {}", status.name()));
+            let job = store.get_job(&claim.tenant, claim.job.id).await.unwrap().unwrap();
+            assert!(job.finished_at.is_some_and(|end| end >= job.created_at));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_job_keeps_the_epochs_of_its_checkpoint() {
+        for before in [JobStatus::Queued, JobStatus::Paused] {
+            let (_directory, store) = samples::open().await;
+            let claim = samples::running(&store).await;
+            let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+            samples::checkpoint(&store, &claim, b"epoch 3").await;
+            let outcome = if before == JobStatus::Paused {
+                Outcome::Paused
+            } else {
+                Outcome::Released
+            };
+            assert_eq!(samples::finish(&store, &claim, outcome).await.status, before);
+            let moved = store.request_cancel(&tenant, id).await.unwrap();
+            assert_eq!(status_of(&moved), JobStatus::Cancelling);
+
+            assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+            let claim = store.claim_cancelling("worker").await.unwrap().unwrap();
+            assert_eq!((claim.job.id, claim.checkpoint.as_deref()), (id, Some(&b"epoch 3"[..])));
+            assert!(store.claim_cancelling("worker").await.unwrap().is_none());
+            let model = samples::model(&claim.job);
+            let made = model.model.id;
+            let job = samples::finish(&store, &claim, Outcome::Cancelled { model: Some(model) }).await;
+            assert_eq!((job.status, job.model), (JobStatus::Cancelled, Some(made)));
+        }
+    }
+}

@@ -150,3 +150,196 @@ async fn let_go(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+
+    fn error() -> JobError {
+        JobError {
+            code: "diverged".to_owned(),
+            detail: "The loss is no longer finite; lower the learning rate.".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_ends_with_its_last_epochs_and_its_model() {
+        let (directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+        let new = samples::model(&claim.job);
+        let last = ProgressUpdate {
+            epochs: &samples::epochs(1..=2),
+            ..ProgressUpdate::default()
+        };
+        let outcome = Outcome::Succeeded { model: new.clone() };
+        let Settled::Stored(job) = store.finish(&claim, last, outcome).await.unwrap() else {
+            panic!("lost")
+        };
+        assert_eq!(
+            (job.status, job.model, job.error.as_ref()),
+            (JobStatus::Succeeded, Some(new.model.id), None)
+        );
+        let told = samples::told(&store, id).await;
+        assert_eq!(
+            told,
+            [
+                "status queued",
+                "status running",
+                "epoch 1",
+                "epoch 2",
+                "done succeeded"
+            ]
+        );
+
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(store.get_job(&tenant, id).await.unwrap(), Some(*job));
+        assert_eq!(
+            store.get_model(&tenant, new.model.id).await.unwrap(),
+            Some(new.model.clone())
+        );
+        assert_eq!(store.model_parts(&tenant, new.model.id).await.unwrap(), Some(new.parts));
+        assert_eq!(
+            store.models_named(&tenant, &new.model.name).await.unwrap(),
+            [new.model.id]
+        );
+        let listed = store.list_models(&tenant, samples::first_page(9)).await.unwrap();
+        assert_eq!((listed.items, listed.next), (vec![new.model], None));
+    }
+
+    #[tokio::test]
+    async fn a_failed_job_says_why_and_keeps_its_last_good_model() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let model = samples::model(&claim.job);
+        let id = model.model.id;
+        let outcome = Outcome::Failed {
+            error: error(),
+            model: Some(model),
+        };
+        let job = samples::finish(&store, &claim, outcome).await;
+        assert_eq!(
+            (job.status, job.model, job.error),
+            (JobStatus::Failed, Some(id), Some(error()))
+        );
+        let events = store.events_after(&claim.tenant, claim.job.id, 2, 9).await.unwrap();
+        assert_eq!(events[0].data["error"]["code"], "diverged");
+        assert_eq!(events[0].data["model"], id.to_string());
+    }
+
+    #[tokio::test]
+    async fn a_stale_worker_cannot_finish_a_job() {
+        let (directory, store) = samples::open().await;
+        let stale = samples::running(&store).await;
+        let store = samples::crash(&directory, store).await;
+        let claim = samples::claim(&store).await;
+        let mut model = samples::model(&stale.job);
+        model.parts.weights = vec![1; 20 << 20];
+        let last = ProgressUpdate {
+            epochs: &samples::epochs(1..=9),
+            ..ProgressUpdate::default()
+        };
+        let settled = store.finish(&stale, last, Outcome::Succeeded { model }).await.unwrap();
+        assert_eq!(settled, Settled::Lost);
+        assert_eq!(
+            store.get_job(&claim.tenant, claim.job.id).await.unwrap(),
+            Some(claim.job)
+        );
+        assert_eq!(
+            store
+                .list_models(&claim.tenant, samples::first_page(9))
+                .await
+                .unwrap()
+                .items,
+            []
+        );
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_cancelled_ends_cancelled_whatever_its_worker_says() {
+        let outcomes: [fn(&Job) -> Outcome; 5] = [
+            |job| Outcome::Succeeded {
+                model: samples::model(job),
+            },
+            |job| Outcome::Cancelled {
+                model: Some(samples::model(job)),
+            },
+            |_| Outcome::Failed {
+                error: error(),
+                model: None,
+            },
+            |_| Outcome::Paused,
+            |_| Outcome::Released,
+        ];
+        for outcome in outcomes {
+            let (_directory, store) = samples::open().await;
+            let claim = samples::running(&store).await;
+            store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+            let outcome = outcome(&claim.job);
+            let modelled = matches!(outcome, Outcome::Succeeded { .. } | Outcome::Cancelled { .. });
+            let job = samples::finish(&store, &claim, outcome).await;
+            assert_eq!(
+                (job.status, job.error, job.model.is_some()),
+                (JobStatus::Cancelled, None, modelled)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_cancelled_while_it_paused_is_left_for_its_model_to_be_made() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+        let last = ProgressUpdate {
+            checkpoint: Some(b"state"),
+            ..ProgressUpdate::default()
+        };
+        let Settled::Stored(job) = store.finish(&claim, last, Outcome::Paused).await.unwrap() else {
+            panic!("lost")
+        };
+        assert_eq!(job.status, JobStatus::Cancelling);
+        let claim = store.claim_cancelling("worker").await.unwrap().unwrap();
+        assert_eq!(
+            (claim.job.id, claim.checkpoint.as_deref()),
+            (job.id, Some(&b"state"[..]))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_worker_cannot_cancel_a_job_that_nobody_cancelled() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let outcome = Outcome::Cancelled { model: None };
+        let refused = store.finish(&claim, ProgressUpdate::default(), outcome).await;
+        assert!(matches!(refused, Err(StoreError::NoSuchMove { .. })), "{refused:?}");
+        assert_eq!(
+            store.get_job(&claim.tenant, claim.job.id).await.unwrap(),
+            Some(claim.job)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_paused_or_released_job_goes_on_from_its_last_checkpoint() {
+        for outcome in [Outcome::Paused, Outcome::Released] {
+            let (directory, store) = samples::open().await;
+            let claim = samples::running(&store).await;
+            let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+            let last = ProgressUpdate {
+                epochs: &samples::epochs(1..=2),
+                checkpoint: Some(b"after 2"),
+                ..ProgressUpdate::default()
+            };
+            store.finish(&claim, last, outcome).await.unwrap();
+            let store = samples::crash(&directory, store).await;
+            if store.get_job(&tenant, id).await.unwrap().unwrap().status == JobStatus::Paused {
+                assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+                store.request_resume(&tenant, id).await.unwrap();
+            }
+            let claim = samples::claim(&store).await;
+            assert_eq!((claim.job.id, claim.job.attempt, claim.job.progress.epoch), (id, 2, 2));
+            assert_eq!(claim.checkpoint.as_deref(), Some(&b"after 2"[..]));
+        }
+    }
+}

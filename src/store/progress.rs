@@ -178,3 +178,182 @@ async fn keep_checkpoint(
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Outcome, samples};
+
+    fn update(epochs: &[EpochRow]) -> ProgressUpdate<'_> {
+        ProgressUpdate {
+            epochs,
+            ..ProgressUpdate::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn epochs_become_history_events_and_progress() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+        let rows = samples::epochs(1..=3);
+        let news = ProgressUpdate {
+            batches_per_epoch: Some(16),
+            ..update(&rows)
+        };
+        assert_eq!(
+            store.record_progress(&claim, news).await.unwrap(),
+            Hold::Mine(JobStatus::Running)
+        );
+        let job = store.get_job(&tenant, id).await.unwrap().unwrap();
+        assert_eq!((job.progress.epoch, job.progress.batches_per_epoch), (3, Some(16)));
+        let metrics = serde_json::to_string(&job.progress.metrics).unwrap();
+        assert_eq!(metrics, r#"{"loss":0.3333333333333333,"accuracy":null}"#);
+        assert_eq!(store.history(&tenant, id, 0, 9).await.unwrap(), rows);
+        let told = samples::told(&store, id).await;
+        assert_eq!(
+            told,
+            ["status queued", "status running", "epoch 1", "epoch 2", "epoch 3"]
+        );
+    }
+
+    #[tokio::test]
+    async fn an_epoch_that_is_trained_again_is_told_once() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        for span in [1..=4, 3..=6, 2..=5, 6..=7] {
+            store
+                .record_progress(&claim, update(&samples::epochs(span)))
+                .await
+                .unwrap();
+        }
+        let history = store.history(&claim.tenant, claim.job.id, 0, 99).await.unwrap();
+        assert_eq!(history, samples::epochs(1..=7));
+        assert_eq!(samples::told(&store, claim.job.id).await.len(), 2 + 7);
+        let job = store.get_job(&claim.tenant, claim.job.id).await.unwrap().unwrap();
+        assert_eq!(job.progress.epoch, 7);
+    }
+
+    #[tokio::test]
+    async fn epochs_with_a_gap_are_refused_whole() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        for gap in [vec![2], vec![1, 3], vec![1, 2, 2]] {
+            let refused = store
+                .record_progress(&claim, update(&samples::epochs(gap.clone())))
+                .await;
+            assert!(
+                matches!(refused, Err(StoreError::EpochOutOfOrder { .. })),
+                "{gap:?}: {refused:?}"
+            );
+        }
+        assert_eq!(store.history(&claim.tenant, claim.job.id, 0, 9).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_lost_its_job_changes_nothing_and_is_told_so() {
+        let (directory, store) = samples::open().await;
+        let stale = samples::running(&store).await;
+        let store = samples::crash(&directory, store).await;
+        let rows = samples::epochs(1..=2);
+        let large = vec![7; 20 << 20];
+        let news = ProgressUpdate {
+            checkpoint: Some(&large),
+            ..update(&rows)
+        };
+        assert_eq!(
+            store.record_progress(&stale, news).await.unwrap(),
+            Hold::Lost,
+            "nobody has it"
+        );
+        let claim = samples::claim(&store).await;
+        assert_eq!((claim.job.id, claim.fence), (stale.job.id, stale.fence + 1));
+        assert_eq!(claim.owner, stale.owner);
+        assert_eq!(
+            store.record_progress(&stale, news).await.unwrap(),
+            Hold::Lost,
+            "a later claim has it"
+        );
+        let other = Claim {
+            owner: "other".to_owned(),
+            ..claim.clone()
+        };
+        assert_eq!(
+            store.record_progress(&other, news).await.unwrap(),
+            Hold::Lost,
+            "another worker has it"
+        );
+        let foreign = Claim {
+            tenant: TenantId::new("other"),
+            ..claim.clone()
+        };
+        assert_eq!(
+            store.record_progress(&foreign, news).await.unwrap(),
+            Hold::Lost,
+            "another tenant has it"
+        );
+        assert_eq!(
+            store.get_job(&claim.tenant, claim.job.id).await.unwrap(),
+            Some(claim.job.clone())
+        );
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+        samples::finish(
+            &store,
+            &claim,
+            Outcome::Succeeded {
+                model: samples::model(&claim.job),
+            },
+        )
+        .await;
+        assert_eq!(
+            store.record_progress(&claim, news).await.unwrap(),
+            Hold::Lost,
+            "it is done"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_worker_learns_from_its_next_write_that_it_is_to_stop() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+        let hold = store
+            .record_progress(&claim, update(&samples::epochs(1..=1)))
+            .await
+            .unwrap();
+        assert_eq!(hold, Hold::Mine(JobStatus::Cancelling));
+        assert_eq!(store.history(&claim.tenant, claim.job.id, 0, 9).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_newest_two_checkpoints_are_kept_and_none_of_a_finished_job() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        assert_eq!(store.earlier_checkpoint(&claim).await.unwrap(), None);
+        for state in [&b"one"[..], b"two", b"three"] {
+            samples::checkpoint(&store, &claim, state).await;
+        }
+        assert_eq!(samples::stored_chunks(&store).await, 2);
+        assert_eq!(
+            store.earlier_checkpoint(&claim).await.unwrap().as_deref(),
+            Some(&b"two"[..])
+        );
+        samples::finish(&store, &claim, Outcome::Paused).await;
+        store.request_resume(&claim.tenant, claim.job.id).await.unwrap();
+        let claim = samples::claim(&store).await;
+        assert_eq!(claim.checkpoint.as_deref(), Some(&b"three"[..]));
+        samples::finish(
+            &store,
+            &claim,
+            Outcome::Succeeded {
+                model: samples::model(&claim.job),
+            },
+        )
+        .await;
+        assert_eq!(
+            samples::stored_chunks(&store).await,
+            2,
+            "the model's weights and optimizer state"
+        );
+    }
+}

@@ -79,3 +79,127 @@ async fn blame_crashes(write: &mut SqliteConnection, tenant: &TenantId, id: JobI
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+
+    #[tokio::test]
+    async fn after_a_crash_a_running_job_is_queued_and_goes_on_from_its_checkpoint() {
+        let (directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, id) = (claim.tenant.clone(), claim.job.id);
+        samples::checkpoint(&store, &claim, b"state").await;
+        let store = samples::crash(&directory, store).await;
+        let job = store.get_job(&tenant, id).await.unwrap().unwrap();
+        assert_eq!(
+            (job.status, job.attempt, job.queue_position),
+            (JobStatus::Queued, 1, Some(1))
+        );
+        let claim = samples::claim(&store).await;
+        assert_eq!((claim.job.id, claim.job.attempt, claim.fence), (id, 2, 2));
+        assert_eq!(claim.checkpoint.as_deref(), Some(&b"state"[..]));
+        let told = samples::told(&store, id).await;
+        assert_eq!(
+            told,
+            ["status queued", "status running", "status queued", "status running"]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_third_crash_in_a_row_fails_the_job() {
+        let (directory, mut store) = samples::open().await;
+        let (tenant, id) = {
+            let claim = samples::running(&store).await;
+            (claim.tenant, claim.job.id)
+        };
+        for crash in 1..=3 {
+            store = samples::crash(&directory, store).await;
+            let job = store.get_job(&tenant, id).await.unwrap().unwrap();
+            if crash < 3 {
+                assert_eq!(job.status, JobStatus::Queued, "crash {crash}");
+                samples::claim(&store).await;
+            } else {
+                assert_eq!(job.status, JobStatus::Failed);
+                let error = job.error.unwrap();
+                assert_eq!(error.code, "crashed");
+                assert!(error.detail.contains("3 times"), "{}", error.detail);
+                assert_eq!(samples::told(&store, id).await.last().unwrap(), "done failed");
+            }
+        }
+        assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn crashes_count_anew_from_every_new_checkpoint() {
+        let (directory, mut store) = samples::open().await;
+        let mut claim = samples::running(&store).await;
+        for round in 0..10_u8 {
+            samples::checkpoint(&store, &claim, &[round]).await;
+            store = samples::crash(&directory, store).await;
+            claim = samples::claim(&store).await;
+            assert_eq!(claim.checkpoint, Some(vec![round]));
+            store = samples::crash(&directory, store).await;
+            claim = samples::claim(&store).await;
+        }
+        assert_eq!(claim.job.attempt, 21);
+    }
+
+    #[tokio::test]
+    async fn a_start_without_a_crash_counts_none() {
+        let (directory, mut store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        samples::finish(&store, &claim, crate::store::Outcome::Released).await;
+        for _ in 0..5 {
+            store = samples::crash(&directory, store).await;
+        }
+        assert_eq!(samples::claim(&store).await.job.attempt, 2);
+    }
+
+    #[tokio::test]
+    async fn a_crash_while_cancelling_ends_the_job_unless_a_model_can_be_made() {
+        for state in [None, Some(b"state")] {
+            let (directory, store) = samples::open().await;
+            let claim = samples::running(&store).await;
+            if let Some(state) = state {
+                samples::checkpoint(&store, &claim, state).await;
+            }
+            store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+            let store = samples::crash(&directory, store).await;
+            let job = store.get_job(&claim.tenant, claim.job.id).await.unwrap().unwrap();
+            let left = store.claim_cancelling("worker").await.unwrap();
+            match state {
+                None => assert_eq!((job.status, left.is_some()), (JobStatus::Cancelled, false)),
+                Some(_) => assert_eq!((job.status, left.is_some()), (JobStatus::Cancelling, true)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_model_cannot_be_made_is_cancelled_after_the_third_crash() {
+        let (directory, mut store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        samples::checkpoint(&store, &claim, b"deadly").await;
+        store.request_cancel(&claim.tenant, claim.job.id).await.unwrap();
+        for _ in 0..2 {
+            store = samples::crash(&directory, store).await;
+            store.claim_cancelling("worker").await.unwrap().unwrap();
+        }
+        store = samples::crash(&directory, store).await;
+        let job = store.get_job(&claim.tenant, claim.job.id).await.unwrap().unwrap();
+        assert_eq!((job.status, job.model), (JobStatus::Cancelled, None));
+    }
+
+    #[tokio::test]
+    async fn a_paused_job_survives_any_number_of_starts() {
+        let (directory, mut store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        samples::finish(&store, &claim, crate::store::Outcome::Paused).await;
+        let paused = store.get_job(&claim.tenant, claim.job.id).await.unwrap();
+        for _ in 0..4 {
+            store = samples::crash(&directory, store).await;
+            assert_eq!(store.get_job(&claim.tenant, claim.job.id).await.unwrap(), paused);
+        }
+    }
+}
