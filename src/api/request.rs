@@ -9,7 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -63,6 +63,13 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn check_head(request: &Request, limits: &Limits) -> Result<(), ApiError> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 {
+        return Err(ApiError::new(
+            Kind::MalformedRequest,
+            "An HTTP/1.1 request has one host header.",
+        ));
+    }
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, str::len) > limits.uri_bytes {
         let detail = format!("Path and query are longer than {} bytes together.", limits.uri_bytes);
@@ -182,7 +189,8 @@ mod tests {
     }
 
     async fn send(request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, HeaderMap, Value) {
-        let response = router().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let request = request.header("host", "localhost").body(body.into()).unwrap();
+        let response = router().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         (
@@ -221,6 +229,11 @@ mod tests {
                 "/problems/headers-too-large",
             ),
             (Request::get("/panic"), 500, "/problems/internal"),
+            (
+                Request::get("/panic").header("host", "second"),
+                400,
+                "/problems/malformed-request",
+            ),
         ];
         for (request, status, kind) in cases {
             let (got, headers, body) = send(request, "").await;
