@@ -15,3 +15,6 @@ pub mod table;
 pub mod table_error;
 mod tally;
 mod text;
+
+#[cfg(test)]
+mod tests;
