@@ -115,10 +115,7 @@ pub struct Gelu;
 impl<F: Float> Curve<F> for Gelu {
     #[inline(always)]
     fn at(self, z: F) -> (F, F) {
-        let half = F::from_f64(0.5);
-        let cdf = half * (F::ONE + (z * F::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf());
-        let pdf = F::from_f64(0.398_942_280_401_432_7) * (-half * z * z).exp();
-        (z * cdf, z.mul_add(pdf, cdf))
+        z.gelu()
     }
 }
 
@@ -129,9 +126,7 @@ pub struct Swish;
 impl<F: Float> Curve<F> for Swish {
     #[inline(always)]
     fn at(self, z: F) -> (F, F) {
-        let s = z.sigmoid();
-        let y = z * s;
-        (y, y.mul_add(F::ONE - s, s))
+        z.swish()
     }
 }
 
@@ -142,8 +137,7 @@ pub struct Mish;
 impl<F: Float> Curve<F> for Mish {
     #[inline(always)]
     fn at(self, z: F) -> (F, F) {
-        let t = z.softplus().tanh();
-        (z * t, t + z * (F::ONE - t * t) * z.sigmoid())
+        z.mish()
     }
 }
 

@@ -4,6 +4,7 @@
 //! threads: sums have a fixed order, fused multiply-adds are asked for by name, `exp` and its kin are our own polynomials.
 
 pub mod curve;
+mod elementary;
 mod float;
 mod level;
 pub mod product;

@@ -38,6 +38,11 @@ impl<F: Float> Workspace<F> {
             parallel: true,
         }
     }
+
+    /// Whether products may use the threads of rayon's current pool from now on; the bits stay the same.
+    pub fn set_parallel(&mut self, parallel: bool) {
+        self.parallel = parallel;
+    }
 }
 
 /// What the chains of a product start from.
