@@ -23,11 +23,8 @@ pub(super) async fn optimizers(guide: &Guide, dataset: &Dataset) -> Result<()> {
     ];
     let jobs = variants.map(|(name, optimizer)| job(dataset, name, optimizer, 32));
     for run in side_by_side(guide, jobs).await? {
-        println!(
-            "  {:<12} last loss {:>9}",
-            run.name,
-            figure(&run.progress.metrics["loss"])
-        );
+        let (name, last, seconds) = (&run.name, figure(&run.progress.metrics["loss"]), run.seconds());
+        println!("  {name:<16} last loss {last:>9}   {seconds:.2} s");
     }
     Ok(())
 }

@@ -16,8 +16,8 @@ pub(super) async fn classify(guide: &Guide, dataset: &Dataset) -> Result<String>
         "name": "iris", "dataset": dataset.id, "target": TARGET,
         "model": {
             "layers": [
-                {"type": "dense", "units": 64, "activation": "swish"}, {"type": "batch_normalization"},
-                {"type": "dense", "units": 64, "activation": "swish"}, {"type": "batch_normalization"},
+                {"type": "dense", "units": 64}, "batch_normalization", {"type": "activation", "activation": "swish"},
+                {"type": "dense", "units": 64}, "batch_normalization", {"type": "activation", "activation": "swish"},
                 {"type": "dense", "units": 3, "activation": "softmax"}
             ],
             "loss": "categorical_crossentropy", "optimizer": "adam", "metrics": ["accuracy"]
