@@ -191,6 +191,7 @@ mod tests {
         for (head, delimiter) in [
             ("a,b\n1,2\n", ","),
             ("a;b;c\n1,5;2,5;3\n", ";"),
+            ("a,b;c;d\n1,5;2;3\n", ";"),
             ("a\tb\n1,5\t2\n", "\t"),
             ("a|b\n1|2\n", "|"),
             ("name,note\nx,\"a;b;c\"\ny,d;e\n", ","),

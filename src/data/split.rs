@@ -44,7 +44,8 @@ fn group(count: usize, classes: Option<&[u32]>) -> Vec<Vec<u32>> {
 /// How many of each group are taken: the method of largest remainders.
 fn quotas(sizes: &[usize], share: f64) -> Vec<usize> {
     let exact = |size: usize| share * size as f64;
-    let mut taken: Vec<usize> = sizes.iter().map(|size| exact(*size) as usize).collect();
+    let whole = |size: &usize| (exact(*size) as usize).min(size.saturating_sub(1));
+    let mut taken: Vec<usize> = sizes.iter().map(whole).collect();
     let wanted = exact(sizes.iter().sum()).round() as usize;
     let missing = wanted.saturating_sub(taken.iter().sum());
     let mut by_remainder: Vec<usize> = (0..sizes.len())
@@ -56,9 +57,6 @@ fn quotas(sizes: &[usize], share: f64) -> Vec<usize> {
         .into_iter()
         .take(missing)
         .for_each(|group| taken[group] += 1);
-    for (taken, size) in taken.iter_mut().zip(sizes) {
-        *taken = (*taken).min(size.saturating_sub(1));
-    }
     taken
 }
 
@@ -99,6 +97,7 @@ mod tests {
         assert_eq!(quotas(&[10, 10, 10], 0.25), [3, 3, 2]);
         assert_eq!(quotas(&[3, 9], 0.5), [2, 4]);
         assert_eq!(quotas(&[1, 1, 98], 0.5), [0, 0, 50]);
+        assert_eq!(quotas(&[3, 1, 0], 1.0), [2, 0, 0]);
     }
 
     #[test]

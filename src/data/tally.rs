@@ -225,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_with_different_means_join_to_the_whole() {
+        // 0 to n − 1: mean (n − 1) / 2, variance (n² − 1) / 12
+        let column = tally((0..1_001).map(f64::from));
+        assert_eq!(column.mean, Some(500.0));
+        assert!((column.std.unwrap() - (1_002_000.0_f64 / 12.0).sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
     fn a_large_offset_costs_no_digits() {
         let column = tally((0..100_000).map(|i| 1e9 + f64::from(i % 2)));
         assert_eq!((column.mean, column.std), (Some(1e9 + 0.5), Some(0.5)));
