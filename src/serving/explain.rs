@@ -6,19 +6,26 @@ use utoipa::ToSchema;
 
 use super::predictor::Predictor;
 
-/// What a hand calculation of one prediction needs and passes through.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+/// What a hand calculation of one prediction needs and passes through; there only when it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Explanation {
     /// The network's inputs, after preprocessing.
-    pub inputs: Vec<f32>,
-    pub layers: Vec<LayerOutputs>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<Vec<f32>>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<LayerOutputs>>,
     /// What the softmax was given; only for a network that ends in one, like the two below.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logits: Option<Vec<f32>>,
     /// e to the power of (logit − largest logit).
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exponentials: Option<Vec<f32>>,
     /// The sum of the exponentials, which divides each to give the probabilities.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sum: Option<f32>,
 }
@@ -35,13 +42,12 @@ pub struct LayerOutputs {
 impl Explanation {
     /// Whether every number in it can be written.
     pub(super) fn is_finite(&self) -> bool {
-        let layers = self.layers.iter().flat_map(|layer| &layer.outputs);
-        let softmax = self.logits.iter().chain(&self.exponentials).flatten().chain(&self.sum);
-        self.inputs
-            .iter()
-            .chain(layers)
-            .chain(softmax)
-            .all(|value| value.is_finite())
+        let layers = self.layers.iter().flatten().flat_map(|layer| &layer.outputs);
+        let rows = [&self.inputs, &self.logits, &self.exponentials]
+            .into_iter()
+            .flatten()
+            .flatten();
+        rows.chain(layers).chain(&self.sum).all(|value| value.is_finite())
     }
 }
 
@@ -60,8 +66,8 @@ impl Predictor {
             Some(softmax) => (Some(softmax.logits), Some(softmax.exponentials), Some(softmax.sum)),
         };
         Explanation {
-            inputs,
-            layers: layers.collect(),
+            inputs: Some(inputs),
+            layers: Some(layers.collect()),
             logits,
             exponentials,
             sum,

@@ -34,8 +34,8 @@ pub struct ClassPrediction {
     /// Every class and its probability.
     #[schema(value_type = std::collections::BTreeMap<String, f32>)]
     pub probabilities: Probabilities,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
+    #[serde(flatten)]
+    pub explanation: Explanation,
 }
 
 /// What a regression answers.
@@ -43,8 +43,8 @@ pub struct ClassPrediction {
 pub struct ValuePrediction {
     #[schema(example = 23.1)]
     pub value: f32,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Explanation>,
+    #[serde(flatten)]
+    pub explanation: Explanation,
 }
 
 /// The probability of each of a model's classes; shares their text.
@@ -129,7 +129,7 @@ mod tests {
         let prediction = Prediction::Class(ClassPrediction {
             label: probabilities.label(),
             probabilities,
-            explanation: None,
+            explanation: Explanation::default(),
         });
         let written = r#"{"label":"a","probabilities":{"b":0.25,"a":0.5,"c":0.25}}"#;
         assert_eq!(serde_json::to_string(&prediction).unwrap(), written);
@@ -151,15 +151,13 @@ mod tests {
     #[test]
     fn an_explanation_stands_beside_the_value() {
         let explanation = Explanation {
-            inputs: vec![1.5],
-            layers: Vec::new(),
-            logits: None,
-            exponentials: None,
-            sum: None,
+            inputs: Some(vec![1.5]),
+            layers: Some(Vec::new()),
+            ..Explanation::default()
         };
         let prediction = ValuePrediction {
             value: 2.0,
-            explanation: Some(explanation),
+            explanation,
         };
         assert_eq!(
             serde_json::to_value(&prediction).unwrap(),

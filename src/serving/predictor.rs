@@ -100,9 +100,12 @@ impl Predictor {
         let x = self.matrix(&x, instances.len());
         let mut predictions = Vec::with_capacity(instances.len());
         for (index, outputs) in self.network.predict(x).rows().into_iter().enumerate() {
-            let explanation = explain.then(|| self.explain(x.row(index)));
-            let finite = outputs.iter().all(|output| output.is_finite())
-                && explanation.as_ref().is_none_or(Explanation::is_finite);
+            let explanation = if explain {
+                self.explain(x.row(index))
+            } else {
+                Explanation::default()
+            };
+            let finite = outputs.iter().all(|output| output.is_finite()) && explanation.is_finite();
             if !finite {
                 point_to(&mut pointer, at, index);
                 faults.push(Fault::new(
@@ -128,7 +131,7 @@ impl Predictor {
         ArrayView2::from_shape((rows, self.encoder.width()), x).expect("the encoder appends its width for every row")
     }
 
-    fn prediction(&self, outputs: ArrayView1<'_, f32>, explanation: Option<Explanation>) -> Prediction {
+    fn prediction(&self, outputs: ArrayView1<'_, f32>, explanation: Explanation) -> Prediction {
         let outputs = outputs.to_slice().expect("predictions are row-major");
         match &self.classes {
             None => Prediction::Value(ValuePrediction {

@@ -161,7 +161,7 @@ pub fn iris_job(dataset: DatasetId, epochs: u32) -> Value {
             "optimizer": "adam",
             "metrics": ["accuracy"],
         },
-        "training": {"epochs": epochs, "batch_size": 150, "seed": 7},
+        "training": {"epochs": epochs, "batch_size": 150, "seed": 11},
         "preprocessing": {"numeric": "none"},
     })
 }

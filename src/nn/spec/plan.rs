@@ -7,6 +7,7 @@ use super::check::Check;
 use super::{Fault, LayerSpec, LossSpec, Metric, ModelSpec, OptimizerSpec};
 use crate::nn::layout::Layout;
 use crate::nn::summary::Summary;
+use crate::nn::weights::LayerWeights;
 
 /// What the network is to put out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,13 @@ impl Plan {
             names.extend(twins);
         }
         names
+    }
+
+    /// Whether weights are this plan's, array by array; allocates nothing, whatever the plan's size.
+    ///
+    /// Errors: every layer whose arrays are others, with pointers that start with `at`.
+    pub fn check_weights(&self, weights: &[LayerWeights], at: &str) -> Result<(), Vec<Fault>> {
+        Layout::new(self).check(weights, at, true)
     }
 
     pub fn summary(&self) -> Summary {
