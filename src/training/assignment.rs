@@ -87,7 +87,7 @@ impl Assignment {
             continued: base.as_ref().map(Base::as_continued),
         };
         let (plan, classes) = check(spec, named, None, "/features").map_err(AssignmentError::Unfit)?;
-        let identity = Identity::new(spec, &training);
+        let identity = Identity::new(&plan, spec, &training);
         Ok(Self {
             saved: newest_readable(store, claim, &identity).await?,
             store: store.clone(),

@@ -6,7 +6,8 @@ use crate::data::encoder::Encoder;
 use crate::domain::artifact::{self, ArtifactError, Kind};
 use crate::domain::dataset::Dataset;
 use crate::domain::job_spec::JobSpec;
-use crate::nn::trainer::Checkpoint;
+use crate::nn::spec::Plan;
+use crate::nn::trainer::{self, Checkpoint};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
@@ -23,20 +24,23 @@ pub(super) enum CheckpointError {
     Artifact(#[from] ArtifactError),
     #[error("the checkpoint is of another {0}")]
     Foreign(&'static str),
+    #[error(transparent)]
+    Unfit(#[from] trainer::CheckpointError),
     #[error("the checkpoint's preprocessing does not decode: {0}")]
     Encoder(#[from] serde_json::Error),
 }
 
 /// What a checkpoint must belong to.
-#[derive(Clone)]
 pub(super) struct Identity {
+    plan: Plan,
     spec_sha256: String,
     dataset_sha256: String,
 }
 
 impl Identity {
-    pub(super) fn new(spec: &JobSpec, dataset: &Dataset) -> Self {
+    pub(super) fn new(plan: &Plan, spec: &JobSpec, dataset: &Dataset) -> Self {
         Self {
+            plan: plan.clone(),
             spec_sha256: artifact::json_sha256(spec),
             dataset_sha256: dataset.sha256.clone(),
         }
@@ -60,10 +64,11 @@ impl Identity {
             (saved.spec_sha256 != self.spec_sha256, "spec"),
             (saved.dataset_sha256 != self.dataset_sha256, "dataset"),
         ];
-        match foreign.into_iter().find(|(differs, _)| *differs) {
-            Some((_, what)) => Err(CheckpointError::Foreign(what)),
-            None => Ok(saved),
+        if let Some((_, what)) = foreign.into_iter().find(|(differs, _)| *differs) {
+            return Err(CheckpointError::Foreign(what));
         }
+        saved.trainer.check(&self.plan)?;
+        Ok(saved)
     }
 }
 

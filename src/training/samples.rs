@@ -155,7 +155,7 @@ fn class_weights(training: &TrainingSpec, encoder: &Encoder) -> Option<Vec<f32>>
 }
 
 /// The class that a row of targets stands for: one-hot columns, or one column of 0 and 1.
-fn class_of(target: ArrayView1<f32>) -> usize {
+fn class_of(target: ArrayView1<'_, f32>) -> usize {
     match target.len() {
         1 => usize::from(target[0] > 0.5),
         _ => target.iter().position(|share| *share > 0.5).unwrap_or(0),

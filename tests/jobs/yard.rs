@@ -24,20 +24,20 @@ use trainyard::training::{Runner, RunnerOptions};
 const LONG: Duration = Duration::from_secs(300);
 
 /// A server without its HTTP.
-pub struct Yard {
-    pub store: Store,
-    pub runner: Runner,
-    pub serving: Serving,
-    pub tenant: TenantId,
-    pub shutdown: CancellationToken,
+pub(crate) struct Yard {
+    pub(crate) store: Store,
+    pub(crate) runner: Runner,
+    pub(crate) serving: Serving,
+    pub(crate) tenant: TenantId,
+    pub(crate) shutdown: CancellationToken,
 }
 
 impl Yard {
-    pub async fn open(folder: &Path) -> Self {
+    pub(crate) async fn open(folder: &Path) -> Self {
         Self::with_workers(folder, 2).await
     }
 
-    pub async fn with_workers(folder: &Path, workers: usize) -> Self {
+    pub(crate) async fn with_workers(folder: &Path, workers: usize) -> Self {
         let store = Store::open(folder).await.unwrap();
         let shutdown = CancellationToken::new();
         let options = RunnerOptions {
@@ -53,13 +53,13 @@ impl Yard {
         }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.runner.stopped().await;
         self.store.close().await;
     }
 
-    pub async fn upload(&self, content: &[u8]) -> Dataset {
+    pub(crate) async fn upload(&self, content: &[u8]) -> Dataset {
         let mut writer = self.store.blobs().begin().unwrap();
         writer.write_all(content).unwrap();
         let staged = writer.finish().unwrap();
@@ -83,33 +83,33 @@ impl Yard {
         dataset
     }
 
-    pub async fn try_submit(&self, request: &Value) -> Result<Job, Problem> {
+    pub(crate) async fn try_submit(&self, request: &Value) -> Result<Job, Problem> {
         let request = JobRequest::read(request).expect("the request reads");
         self.runner.submit(&self.tenant, request).await
     }
 
-    pub async fn submit(&self, request: &Value) -> JobId {
+    pub(crate) async fn submit(&self, request: &Value) -> JobId {
         self.try_submit(request)
             .await
             .unwrap_or_else(|problem| panic!("{problem:?}"))
             .id
     }
 
-    pub async fn done(&self, id: JobId) -> Job {
+    pub(crate) async fn done(&self, id: JobId) -> Job {
         let job = self.runner.wait(&self.tenant, id, LONG).await.unwrap();
         assert!(job.status.is_final(), "{job:?}");
         job
     }
 
     /// Trains a job to its end.
-    pub async fn train(&self, request: &Value) -> Job {
+    pub(crate) async fn train(&self, request: &Value) -> Job {
         let id = self.submit(request).await;
         let job = self.done(id).await;
         assert_eq!(job.status, JobStatus::Succeeded, "{:?}", job.error);
         job
     }
 
-    pub async fn model(&self, job: &Job) -> Model {
+    pub(crate) async fn model(&self, job: &Job) -> Model {
         self.store
             .get_model(&self.tenant, job.model.expect("it has a model"))
             .await
@@ -118,7 +118,7 @@ impl Yard {
     }
 
     /// Waits until the stored job is as wanted.
-    pub async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+    pub(crate) async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
         let mut changes = self.runner.changes(id);
         loop {
             let job = self.store.get_job(&self.tenant, id).await.unwrap().unwrap();
@@ -130,22 +130,22 @@ impl Yard {
         }
     }
 
-    pub async fn epochs(&self, id: JobId) -> Vec<u32> {
+    pub(crate) async fn epochs(&self, id: JobId) -> Vec<u32> {
         let rows = self.store.history(&self.tenant, id, 0, 1_000_000).await.unwrap();
         rows.iter().map(|row| row.epoch).collect()
     }
 }
 
-pub fn housing() -> &'static [u8] {
+pub(crate) fn housing() -> &'static [u8] {
     include_bytes!("../../examples/data/housing.csv")
 }
 
-pub fn iris() -> &'static [u8] {
+pub(crate) fn iris() -> &'static [u8] {
     include_bytes!("../../examples/data/iris.csv")
 }
 
 /// The tutorial's network for irises.
-pub fn iris_job(dataset: DatasetId, epochs: u32) -> Value {
+pub(crate) fn iris_job(dataset: DatasetId, epochs: u32) -> Value {
     json!({
         "dataset": dataset,
         "target": "품종",
@@ -168,7 +168,7 @@ pub fn iris_job(dataset: DatasetId, epochs: u32) -> Value {
 
 /// With everything that a resumed run must remember: order of rows, dropout, moving averages, held-out rows, the best
 /// epoch so far.
-pub fn eventful_job(dataset: DatasetId, epochs: u32) -> Value {
+pub(crate) fn eventful_job(dataset: DatasetId, epochs: u32) -> Value {
     json!({
         "dataset": dataset,
         "target": "품종",
@@ -192,7 +192,7 @@ pub fn eventful_job(dataset: DatasetId, epochs: u32) -> Value {
 }
 
 /// One epoch of it takes far longer than any test.
-pub async fn endless_job(yard: &Yard) -> JobId {
+pub(crate) async fn endless_job(yard: &Yard) -> JobId {
     let mut table = String::from("a,b,y\n");
     for row in 0..100_000 {
         table.push_str(&format!("{row},{},{}\n", row % 7, row % 13));

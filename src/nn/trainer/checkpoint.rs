@@ -183,7 +183,7 @@ impl<F: Float> Checkpoint<F> {
     }
 
     /// A network of the plan's shape that the checkpoint's numbers fit.
-    fn check(&self, plan: &Plan) -> Result<Network<F>, CheckpointError> {
+    pub(crate) fn check(&self, plan: &Plan) -> Result<Network<F>, CheckpointError> {
         if self.numerics_version != NUMERICS_VERSION {
             return Err(CheckpointError::OtherNumerics);
         }
