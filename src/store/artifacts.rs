@@ -21,17 +21,28 @@ pub(super) struct Staged<'a> {
 }
 
 impl Store {
-    /// Stores all chunks but the last.
-    pub(super) async fn stage_artifact<'a>(
+    /// Stores all chunks but the last of each artifact; all of them or, on an error, none.
+    pub(super) async fn stage_artifacts<'a>(
         &self,
         tenant: &TenantId,
-        bytes: &'a [u8],
-    ) -> Result<Staged<'a>, StoreError> {
-        let mut staged = Staged {
+        artifacts: &[&'a [u8]],
+    ) -> Result<Vec<Staged<'a>>, StoreError> {
+        let begun = artifacts.iter().map(|bytes| Staged {
             id: Uuid::now_v7().simple().to_string(),
             last: bytes,
             chunk: 0,
-        };
+        });
+        let mut staged: Vec<Staged<'a>> = begun.collect();
+        for artifact in &mut staged {
+            if let Err(error) = self.insert_chunks_ahead(tenant, artifact).await {
+                self.discard_staged(tenant, &staged).await;
+                return Err(error);
+            }
+        }
+        Ok(staged)
+    }
+
+    async fn insert_chunks_ahead(&self, tenant: &TenantId, staged: &mut Staged<'_>) -> Result<(), StoreError> {
         while staged.last.len() > CHUNK_BYTES {
             let (first, rest) = staged.last.split_at(CHUNK_BYTES);
             let mut write = self.database().begin().await?;
@@ -39,11 +50,17 @@ impl Store {
             self.database().commit(write).await?;
             (staged.last, staged.chunk) = (rest, staged.chunk + 1);
         }
-        Ok(staged)
+        Ok(())
     }
 
-    /// Forgets artifacts that were staged for a row that isn't written after all.
-    pub(super) async fn discard_staged(&self, tenant: &TenantId, staged: &[Staged<'_>]) -> Result<(), StoreError> {
+    /// Forgets artifacts that were staged for a row that isn't written after all. What fails here, the next start does.
+    pub(super) async fn discard_staged(&self, tenant: &TenantId, staged: &[Staged<'_>]) {
+        if let Err(error) = self.delete_staged(tenant, staged).await {
+            tracing::warn!(%error, "chunks that no row names stay until the next start");
+        }
+    }
+
+    async fn delete_staged(&self, tenant: &TenantId, staged: &[Staged<'_>]) -> Result<(), StoreError> {
         if staged.iter().all(|staged| staged.chunk == 0) {
             return Ok(());
         }
@@ -151,9 +168,9 @@ mod tests {
         for (size, chunks) in sizes.into_iter().zip([1, 1, 1, 1, 2, 2]) {
             let written = bytes(size);
             let before = samples::stored_chunks(&store).await;
-            let staged = store.stage_artifact(&tenant, &written).await.unwrap();
+            let staged = &store.stage_artifacts(&tenant, &[&written]).await.unwrap()[0];
             let mut write = store.database().begin().await.unwrap();
-            insert_last_chunk(&mut write, &tenant, &staged).await.unwrap();
+            insert_last_chunk(&mut write, &tenant, staged).await.unwrap();
             write.commit().await.unwrap();
             assert_eq!(samples::stored_chunks(&store).await, before + chunks, "{size} bytes");
             let mut reader = store.database().reader().await.unwrap();
@@ -169,13 +186,27 @@ mod tests {
         let (directory, store) = samples::open().await;
         let tenant = samples::tenant();
         let written = bytes(2 * CHUNK_BYTES + 1);
-        let staged = store.stage_artifact(&tenant, &written).await.unwrap();
+        let staged = store.stage_artifacts(&tenant, &[b"small", &written]).await.unwrap();
         assert_eq!(samples::stored_chunks(&store).await, 2);
-        store.discard_staged(&tenant, &[staged]).await.unwrap();
+        store.discard_staged(&tenant, &staged).await;
         assert_eq!(samples::stored_chunks(&store).await, 0);
 
-        store.stage_artifact(&tenant, &written).await.unwrap();
+        store.stage_artifacts(&tenant, &[&written]).await.unwrap();
         let store = samples::crash(&directory, store).await;
+        assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fills_up_meanwhile_keeps_no_chunk() {
+        let (_directory, store) = samples::open().await;
+        let mut writer = store.database().writer().await.unwrap();
+        // Room for one chunk and a half.
+        let limit = sqlx::query("PRAGMA max_page_count = 3000");
+        limit.execute(&mut *writer).await.unwrap();
+        drop(writer);
+        let written = bytes(2 * CHUNK_BYTES + 1);
+        let refused = store.stage_artifacts(&samples::tenant(), &[b"small", &written]).await;
+        assert!(matches!(refused, Err(StoreError::NoSpace(_))), "{refused:?}");
         assert_eq!(samples::stored_chunks(&store).await, 0);
     }
 

@@ -20,6 +20,7 @@ mod progress;
 mod recovery;
 #[cfg(test)]
 mod samples;
+mod submission;
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
@@ -31,10 +32,10 @@ use database::Database;
 pub use error::StoreError;
 use idempotency::InFlight;
 pub use idempotency::{Reply, Reservation, StoredAnswer};
-pub use jobs::{NewJob, Submission};
 pub use moves::Move;
 pub use outcome::{NewModel, Outcome, Settled};
 pub use progress::{Hold, ProgressUpdate};
+pub use submission::{NewJob, Submission};
 
 use crate::domain::id::JobId;
 

@@ -96,12 +96,12 @@ pub(super) async fn insert_model(
     write: &mut SqliteConnection,
     tenant: &TenantId,
     new: &NewModel,
-    artifacts: &[Staged<'_>; 2],
+    weights: &Staged<'_>,
+    optimizer_state: &Staged<'_>,
 ) -> Result<(), StoreError> {
-    for staged in artifacts {
+    for staged in [weights, optimizer_state] {
         insert_last_chunk(write, tenant, staged).await?;
     }
-    let [weights, optimizer_state] = artifacts;
     sqlx::query(
         "INSERT INTO models (tenant, id, name, document, encoder, weights, optimizer_state, created_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

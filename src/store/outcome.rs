@@ -38,6 +38,16 @@ pub enum Outcome {
     Released,
 }
 
+impl Outcome {
+    fn model(&self) -> Option<&NewModel> {
+        match self {
+            Self::Succeeded { model } => Some(model),
+            Self::Failed { model, .. } | Self::Cancelled { model } => model.as_ref(),
+            Self::Paused | Self::Released => None,
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {
@@ -45,12 +55,6 @@ pub enum Settled {
     Stored(Box<Job>),
     /// The job is another's or done: nothing was stored.
     Lost,
-}
-
-/// The model's artifacts and the checkpoint, staged.
-struct StagedEnd<'a> {
-    checkpoint: Option<Staged<'a>>,
-    model: Option<(&'a NewModel, [Staged<'a>; 2])>,
 }
 
 impl Store {
@@ -61,49 +65,39 @@ impl Store {
         last: ProgressUpdate<'_>,
         outcome: Outcome,
     ) -> Result<Settled, StoreError> {
-        let model = match &outcome {
-            Outcome::Succeeded { model } => Some(model),
-            Outcome::Failed { model, .. } | Outcome::Cancelled { model } => model.as_ref(),
-            Outcome::Paused | Outcome::Released => None,
-        };
-        let mut staged = StagedEnd {
-            checkpoint: self.stage_checkpoint(claim, last).await?,
-            model: None,
-        };
-        if let Some(new) = model {
-            let weights = self.stage_artifact(&claim.tenant, &new.parts.weights).await?;
-            let optimizer_state = self.stage_artifact(&claim.tenant, &new.parts.optimizer_state).await?;
-            staged.model = Some((new, [weights, optimizer_state]));
+        let mut artifacts: Vec<&[u8]> = last.checkpoint.into_iter().collect();
+        if let Some(NewModel { parts, .. }) = outcome.model() {
+            artifacts.extend([&parts.weights[..], &parts.optimizer_state[..]]);
         }
+        let staged = self.stage_artifacts(&claim.tenant, &artifacts).await?;
         let settled = self.finish_staged(claim, last, &outcome, &staged).await;
         if !matches!(settled, Ok(Settled::Stored(_))) {
-            self.discard_staged(&claim.tenant, staged.checkpoint.as_slice()).await?;
-            if let Some((_, artifacts)) = &staged.model {
-                self.discard_staged(&claim.tenant, artifacts).await?;
-            }
+            self.discard_staged(&claim.tenant, &staged).await;
         }
         settled
     }
 
+    /// `staged`: the checkpoint if there is one, then the model's weights and optimizer state if there is one.
     async fn finish_staged(
         &self,
         claim: &Claim,
         last: ProgressUpdate<'_>,
         outcome: &Outcome,
-        staged: &StagedEnd<'_>,
+        staged: &[Staged<'_>],
     ) -> Result<Settled, StoreError> {
         let mut write = self.database().begin().await?;
         let Some(held) = held(&mut write, claim).await? else {
             return Ok(Settled::Lost);
         };
-        write_progress(&mut write, claim, held, last, staged.checkpoint.as_ref()).await?;
-        if let Some((new, artifacts)) = &staged.model {
-            insert_model(&mut write, &claim.tenant, new, artifacts).await?;
+        let (checkpoint, model) = staged.split_at(usize::from(last.checkpoint.is_some()));
+        write_progress(&mut write, claim, held, last, checkpoint.first()).await?;
+        if let (Some(new), [weights, optimizer_state]) = (outcome.model(), model) {
+            insert_model(&mut write, &claim.tenant, new, weights, optimizer_state).await?;
         }
         let (tenant, id) = (&claim.tenant, claim.job.id);
         let resumable = has_checkpoint(&mut write, tenant, id).await?;
         let next = next_status(held.status, outcome, resumable);
-        let model = staged.model.as_ref().map(|(new, _)| new.model.id.to_string());
+        let model = outcome.model().map(|new| new.model.id.to_string());
         let error = match outcome {
             Outcome::Failed { error, .. } if next == JobStatus::Failed => Some(error),
             _ => None,

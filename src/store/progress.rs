@@ -43,23 +43,14 @@ const KEPT_CHECKPOINTS: i64 = 2;
 impl Store {
     /// Stores news of a job that is still the worker's.
     pub async fn record_progress(&self, claim: &Claim, update: ProgressUpdate<'_>) -> Result<Hold, StoreError> {
-        let checkpoint = self.stage_checkpoint(claim, update).await?;
-        let recorded = self.record_staged(claim, update, checkpoint.as_ref()).await;
+        let staged = self
+            .stage_artifacts(&claim.tenant, update.checkpoint.as_slice())
+            .await?;
+        let recorded = self.record_staged(claim, update, staged.first()).await;
         if !matches!(recorded, Ok(Hold::Mine(_))) {
-            self.discard_staged(&claim.tenant, checkpoint.as_slice()).await?;
+            self.discard_staged(&claim.tenant, &staged).await;
         }
         recorded
-    }
-
-    pub(super) async fn stage_checkpoint<'a>(
-        &self,
-        claim: &Claim,
-        update: ProgressUpdate<'a>,
-    ) -> Result<Option<Staged<'a>>, StoreError> {
-        match update.checkpoint {
-            Some(bytes) => Ok(Some(self.stage_artifact(&claim.tenant, bytes).await?)),
-            None => Ok(None),
-        }
     }
 
     async fn record_staged(
