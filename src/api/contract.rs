@@ -125,9 +125,44 @@ fn is_zero_quality(parameter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
     use http::HeaderValue;
+    use serde_json::json;
+    use tower::ServiceExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_the_document_does_not_allow_is_refused_before_the_handler() {
+        let answers = json!({"200": {"content": {"text/csv": {}}}});
+        let document = json!({"paths": {
+            "/plain/{id}": {"get": {"responses": answers}},
+            "/query": {"get": {"responses": answers, "parameters": [{"name": "limit", "in": "query"}]}},
+        }});
+        let contract = Arc::new(Contract::of(&document));
+        let routes = Router::new()
+            .route("/plain/{id}", get(async || ""))
+            .route("/query", get(async || ""));
+        let router = routes
+            .route("/other", get(async || ""))
+            .layer(from_fn_with_state(contract, hold));
+        let status = async |method: Method, path: &str, accept: &str| {
+            let request = Request::builder().method(method).uri(path).header("accept", accept);
+            let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await;
+            response.unwrap().status().as_u16()
+        };
+        assert_eq!(status(Method::GET, "/plain/1", "text/*").await, 200);
+        assert_eq!(status(Method::GET, "/plain/1?", "text/csv").await, 200);
+        assert_eq!(status(Method::GET, "/plain/1?limit=1", "text/csv").await, 400);
+        assert_eq!(status(Method::GET, "/plain/1?%zz", "text/csv").await, 400);
+        assert_eq!(status(Method::GET, "/query?limit=1", "text/csv").await, 200);
+        assert_eq!(status(Method::GET, "/plain/1", "application/json").await, 406);
+        assert_eq!(status(Method::HEAD, "/plain/1", "application/json").await, 406);
+        assert_eq!(status(Method::GET, "/other?limit=1", "application/json").await, 200);
+    }
 
     #[test]
     fn the_most_specific_range_decides_what_is_accepted() {

@@ -197,7 +197,9 @@ mod tests {
 
     use super::*;
 
-    fn history(rows: &[(u32, &[(&str, Option<f64>)])]) -> History {
+    type Figures<'a> = &'a [(&'a str, Option<f64>)];
+
+    fn history(rows: &[(u32, Figures<'_>)]) -> History {
         let mut history = History::default();
         for (epoch, figures) in rows {
             let figures = figures

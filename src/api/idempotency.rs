@@ -55,7 +55,8 @@ impl<S: Sync> FromRequestParts<S> for Idempotency {
 impl IntoParams for Idempotency {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "A text of your own making, best a new UUID for each new request. When the request is sent again \
-                           with it within 24 hours, its first answer comes again and nothing is created.";
+                           with it within 24 hours, its first answer comes again and nothing is created; while the first is \
+                           still under way, the answer is 409, and for another request with the same key 422.";
         let key = ObjectBuilder::new()
             .schema_type(Type::String)
             .min_length(Some(1))

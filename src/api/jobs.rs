@@ -135,7 +135,6 @@ impl FromQuery for CreateJobQuery {
             body = JobView,
             headers(("location" = String, description = "Where the job is.")),
         ),
-        (status = 409, description = "The first request with this Idempotency-Key is still under way."),
         (status = 413, description = "The body is too large."),
         (status = 415, description = "The body is not sent as JSON."),
         (status = 422, description = "The job can't be trained; errors has every fault."),

@@ -12,6 +12,7 @@ mod history;
 mod idempotency;
 mod jobs;
 mod limits;
+mod metrics;
 mod models;
 mod openapi;
 mod openapi_3_0;
@@ -35,6 +36,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::contract::Contract;
 pub use self::limits::Limits;
+use self::metrics::Metrics;
+use self::request::Surroundings;
 pub use self::serve::serve;
 use crate::serving::Serving;
 use crate::store::Store;
@@ -47,6 +50,7 @@ pub struct AppState {
     runner: Runner,
     serving: Serving,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     /// Places for uploads under way.
     uploads: Arc<Semaphore>,
     /// Places for event streams.
@@ -68,6 +72,7 @@ impl AppState {
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             table_readers: Arc::new(Semaphore::new(cores)),
             limits: Arc::new(limits),
+            metrics: Arc::default(),
             stop,
         }
     }
@@ -81,7 +86,10 @@ impl FromRef<AppState> for Arc<Limits> {
 
 /// The whole API as one service.
 pub fn router(state: AppState) -> Router {
-    let limits = state.limits.clone();
+    let around = Surroundings {
+        limits: state.limits.clone(),
+        metrics: state.metrics.clone(),
+    };
     let contract = Arc::new(Contract::of(&openapi::document()));
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
@@ -96,7 +104,7 @@ pub fn router(state: AppState) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
         .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(from_fn_with_state(limits, request::surround))
+        .layer(from_fn_with_state(around, request::surround))
 }
 
 /// The OpenAPI document as `openapi/openapi.json` holds it and `/openapi.json` serves it.

@@ -64,6 +64,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(predictions::evaluate_model))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))
+        .routes(routes!(system::get_metrics))
         .routes(routes!(system::get_document))
         .routes(routes!(system::get_document_3_0))
 }

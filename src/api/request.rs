@@ -15,13 +15,22 @@ use uuid::Uuid;
 
 use super::error::{ApiError, render, slug};
 use super::limits::Limits;
+use super::metrics::Metrics;
 use super::pace::paced;
 use crate::domain::problem::{Kind, Problem};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the surroundings of requests have in common.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
 /// Runs a request and finishes its answer. Problems are rendered here, whoever raised them.
-pub(crate) async fn surround(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+pub(crate) async fn surround(State(around): State<Surroundings>, request: Request, next: Next) -> Response {
+    let Surroundings { limits, metrics } = around;
     let id = request_id(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -46,11 +55,9 @@ pub(crate) async fn surround(State(limits): State<Arc<Limits>>, request: Request
         *response.headers_mut() = headers;
     }
     finish_headers(response.headers_mut(), &id);
-    tracing::info!(
-        status = response.status().as_u16(),
-        latency_ms = started.elapsed().as_millis() as u64,
-        "answered"
-    );
+    let (status, latency) = (response.status().as_u16(), started.elapsed());
+    metrics.note(route, &method, status, latency);
+    tracing::info!(status, latency_ms = latency.as_millis() as u64, "answered");
     response
 }
 
@@ -185,7 +192,13 @@ mod tests {
             .method_not_allowed_fallback(no_such_method)
             .with_state(limits.clone())
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(from_fn_with_state(limits, surround))
+            .layer(from_fn_with_state(
+                Surroundings {
+                    limits,
+                    metrics: Arc::default(),
+                },
+                surround,
+            ))
     }
 
     async fn send(request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, HeaderMap, Value) {

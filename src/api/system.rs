@@ -63,6 +63,23 @@ pub(super) async fn get_readiness(State(state): State<AppState>) -> Result<Json<
     }
 }
 
+/// Get metrics
+///
+/// How often which call was answered how and how fast, in the text format that Prometheus reads.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "system",
+    responses((status = 200, description = "The counters.", body = String, content_type = "text/plain")),
+)]
+pub(super) async fn get_metrics(State(state): State<AppState>) -> Response {
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        state.metrics.to_text(),
+    )
+        .into_response()
+}
+
 /// Get the API's document
 ///
 /// OpenAPI 3.1.

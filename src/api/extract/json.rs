@@ -10,9 +10,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 use super::body::{declared_length, read_limited, too_large};
+use crate::api::blocking::blocking;
 use crate::api::error::ApiError;
 use crate::api::limits::Limits;
 use crate::domain::problem::{Kind, Place, Problem};
+
+/// A body up to this size is parsed where it arrived, in a millisecond or two; a larger one on a thread that may take its time.
+const QUICK_BYTES: usize = 256 * 1024;
 
 /// The document of a request body. What it means is for the handler: faults of meaning are collected, not met one by one.
 #[derive(Debug)]
@@ -32,7 +36,10 @@ where
             return Err(too_large(limit));
         }
         let bytes = read_limited(body, limit).await?;
-        Ok(Self(parse(&bytes)?))
+        match bytes.len() <= QUICK_BYTES {
+            true => Ok(Self(parse(&bytes)?)),
+            false => blocking(move || Ok(Self(parse(&bytes)?))).await,
+        }
     }
 }
 
