@@ -3,4 +3,5 @@
 mod failures;
 mod interruptions;
 mod learning;
+mod predictions;
 mod yard;

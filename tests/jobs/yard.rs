@@ -140,6 +140,10 @@ pub(crate) fn housing() -> &'static [u8] {
     include_bytes!("../../examples/data/housing.csv")
 }
 
+pub(crate) fn iris_cp949() -> &'static [u8] {
+    include_bytes!("../../examples/data/iris_cp949.csv")
+}
+
 pub(crate) fn iris() -> &'static [u8] {
     include_bytes!("../../examples/data/iris.csv")
 }
