@@ -45,12 +45,21 @@ macro_rules! vocabulary {
 
         $(
             #[doc = concat!("The one value of `type` in a ", stringify!($entry), ".")]
-            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
             pub enum $tag {
                 #[default]
                 #[serde(rename = $name)]
                 $variant,
             }
+
+            // By hand, here and for names: the derive doesn't see a rename that comes through a macro.
+            impl utoipa::PartialSchema for $tag {
+                fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                    crate::nn::spec::vocabulary::names_schema(&[$name]).into()
+                }
+            }
+
+            impl utoipa::ToSchema for $tag {}
 
             $(#[$meta])*
             #[derive(Clone, Debug, PartialEq, serde::Serialize, utoipa::ToSchema)]
@@ -157,13 +166,13 @@ macro_rules! vocabulary {
 /// Words without fields: an enum whose JSON is the bare name.
 macro_rules! names {
     (
-        $(#[$enum_meta:meta])*
+        $(#[doc = $doc:literal])+
         $what:literal $enum:ident {
             $( $(#[$meta:meta])* $name:literal $(| $alias:literal)* => $variant:ident, )+
         }
     ) => {
-        $(#[$enum_meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
         pub enum $enum {
             $( $(#[$meta])* #[serde(rename = $name)] $variant, )+
         }
@@ -184,6 +193,15 @@ macro_rules! names {
                 reader.name(value, at, $what, NAMES)
             }
         }
+
+        impl utoipa::PartialSchema for $enum {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                let description = concat!($($doc),+).trim_start();
+                crate::nn::spec::vocabulary::names_schema(&[$($name),+]).description(Some(description)).into()
+            }
+        }
+
+        impl utoipa::ToSchema for $enum {}
     };
 }
 
@@ -225,13 +243,17 @@ pub(crate) fn tagged_schema(entries: &[(&str, &str)]) -> RefOr<Schema> {
     entries.iter().fold(choice, add).into()
 }
 
+/// One of the names.
+pub(crate) fn names_schema(names: &[&str]) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(names.iter().copied()))
+}
+
 /// One of the names alone, or the object schema.
 pub(crate) fn name_or_object_schema(names: &[&str], object: &str) -> RefOr<Schema> {
-    let name = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(names.iter().copied()));
     OneOfBuilder::new()
-        .item(name)
+        .item(names_schema(names))
         .item(Ref::from_schema_name(object))
         .into()
 }
