@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
-use http::HeaderMap;
+use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::AppState;
 use super::error::ApiError;
@@ -22,6 +25,9 @@ use crate::training::Changes;
 /// Events read from the store at a time.
 const PAGE_EVENTS: u32 = 500;
 
+/// The largest number an event can have: every JSON client keeps it exactly.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// Follow a job
 ///
 /// Server-sent events: `epoch` with its figures, `status`, and last `done`, after which the stream ends. Their ids are the
@@ -31,10 +37,7 @@ const PAGE_EVENTS: u32 = 500;
     get,
     path = "/v1/jobs/{id}/events",
     tag = "jobs",
-    params(
-        ("id" = JobId, Path),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was seen."),
-    ),
+    params(("id" = JobId, Path), LastEventId),
     responses(
         (status = 200, description = "The events from the first, or from the one after Last-Event-ID on.", body = String, content_type = "text/event-stream"),
         (status = 404, description = "There is no such job."),
@@ -44,9 +47,8 @@ pub(super) async fn stream_job_events(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
-    headers: HeaderMap,
+    LastEventId(last_number): LastEventId,
 ) -> Result<Response, ApiError> {
-    let last_number = last_event_id(&headers)?;
     let job = state.store.get_job(&tenant, id).await?;
     job.ok_or_else(|| Problem::not_found("job"))?;
     let full = |_| {
@@ -71,19 +73,40 @@ pub(super) async fn stream_job_events(
     Ok(Sse::new(events.stream()).keep_alive(keep_alive).into_response())
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
-    let Some(value) = headers.get("last-event-id") else {
-        return Ok(0);
-    };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .filter(|number| *number <= i64::MAX as u64);
-    number.ok_or_else(|| {
-        let detail = format!("Last-Event-ID must be the id of an event of this stream, not {value:?}.");
-        ApiError::new(Kind::MalformedRequest, detail)
-    })
+/// The number of the last event that a client saw; 0 when it saw none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LastEventId(u64);
+
+const LAST_EVENT_ID: &str = "last-event-id";
+
+impl<S: Sync> FromRequestParts<S> for LastEventId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(LAST_EVENT_ID) else {
+            return Ok(Self(0));
+        };
+        let number = value.to_str().ok().and_then(|text| text.parse().ok());
+        number.filter(|number| *number <= MAX_NUMBER).map(Self).ok_or_else(|| {
+            let detail = format!("Last-Event-ID must be the id of an event of this stream, not {value:?}.");
+            ApiError::new(Kind::MalformedRequest, detail)
+        })
+    }
+}
+
+impl IntoParams for LastEventId {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(MAX_NUMBER as i64));
+        let header = ParameterBuilder::new()
+            .name("Last-Event-ID")
+            .parameter_in(ParameterIn::Header)
+            .description(Some("The number of the last event that was seen."))
+            .schema(Some(number));
+        vec![header.build()]
+    }
 }
 
 /// A client that follows a job.
@@ -160,18 +183,35 @@ fn shutdown() -> SentEvent {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use futures_util::FutureExt;
+    use http::Request;
 
     use super::*;
 
     #[test]
     fn the_last_event_id_is_a_number_or_refused() {
-        let read = |text: &'static str| {
-            let headers = HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))]);
-            last_event_id(&headers).ok()
+        let read = |text: &str| {
+            let (mut parts, ()) = Request::builder()
+                .header(LAST_EVENT_ID, text)
+                .body(())
+                .unwrap()
+                .into_parts();
+            LastEventId::from_request_parts(&mut parts, &())
+                .now_or_never()
+                .unwrap()
+                .ok()
         };
-        assert_eq!(last_event_id(&HeaderMap::new()).ok(), Some(0));
-        assert_eq!(read("17"), Some(17));
-        assert_eq!(["", "-1", "x", "1.5", "18446744073709551615"].map(read), [None; 5]);
+        assert_eq!(read("17"), Some(LastEventId(17)));
+        assert_eq!(
+            ["", "-1", "x", "1.5", "null", "18446744073709551615"].map(read),
+            [None; 6]
+        );
+    }
+
+    #[test]
+    fn without_a_last_event_id_the_stream_begins_at_the_first_event() {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let read = LastEventId::from_request_parts(&mut parts, &()).now_or_never().unwrap();
+        assert_eq!(read.ok(), Some(LastEventId(0)));
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn document() -> Value {
     let mut document = serde_json::to_value(document).expect("the document's types are plain data");
     for_each_operation(&mut document, add_problems);
     close_request_schemas(&mut document);
+    add_links(&mut document);
     document
 }
 
@@ -109,6 +110,33 @@ fn add_problems(operation: &mut Map<String, Value>) {
     {
         response["content"] = json!({"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}});
     }
+}
+
+/// Which answers bring the `{id}` of which paths: operation, status, where in the answer, the beginning of the paths.
+const LINKS: [(&str, &str, &str, &str); 4] = [
+    ("create_dataset", "201", "/id", "/v1/datasets/{id}"),
+    ("upload_dataset_form", "201", "/id", "/v1/datasets/{id}"),
+    ("create_job", "202", "/id", "/v1/jobs/{id}"),
+    ("list_models", "200", "/data/0/id", "/v1/models/{id}"),
+];
+
+/// Tells programs that explore the API how its operations follow each other.
+fn add_links(document: &mut Value) {
+    let paths = document["paths"].as_object().cloned().unwrap_or_default();
+    for_each_operation(document, |operation| {
+        let Some(link) = LINKS.iter().find(|(id, ..)| operation["operationId"] == *id) else {
+            return;
+        };
+        let (_, status, place, prefix) = link;
+        let targets = paths.iter().filter(|(path, _)| path.starts_with(prefix));
+        let targets = targets.flat_map(|(_, path)| path.as_object().into_iter().flat_map(Map::values));
+        let links = targets.filter_map(|target| {
+            let id = target["operationId"].as_str()?;
+            let parameters = json!({"id": format!("$response.body#{place}")});
+            Some((id.to_owned(), json!({"operationId": id, "parameters": parameters})))
+        });
+        operation["responses"][status]["links"] = Value::Object(links.collect());
+    });
 }
 
 /// Objects that clients send have no fields but those listed.

@@ -21,7 +21,6 @@ pub(super) struct PageQuery<Id: ToSchema> {
     #[param(required = false, minimum = 1, maximum = 200, default = 50)]
     limit: u32,
     /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
     after: Option<Id>,
 }
 

@@ -42,8 +42,8 @@ const IN_MEMORY_BYTES: usize = 1 << 20;
 /// What to predict.
 #[derive(Debug, ToSchema)]
 pub(super) struct PredictRequest {
-    /// Objects by column name, or arrays in the order of the model's inputs; raw values, as in the dataset. What is missing is
-    /// null or left out.
+    /// At most 10,000 objects by column name, or arrays in the order of the model's inputs; raw values, as in the dataset. A
+    /// value that is missing is null.
     #[schema(schema_with = instances_schema)]
     instances: Vec<Value>,
     /// Whether each prediction comes with the arithmetic behind it.
@@ -60,11 +60,7 @@ fn instances_schema() -> Array {
     let instance = OneOfBuilder::new()
         .item(by_name)
         .item(Schema::Array(Array::new(value())));
-    ArrayBuilder::new()
-        .items(instance)
-        .min_items(Some(1))
-        .max_items(Some(10_000))
-        .build()
+    ArrayBuilder::new().items(instance).min_items(Some(1)).build()
 }
 
 impl PredictRequest {
