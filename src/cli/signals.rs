@@ -41,6 +41,6 @@ impl StopSignal {
 pub(super) fn survive_the_file_size_limit() -> Result<()> {
     const SIGXFSZ: i32 = 25;
     // The handler stays when what would receive its signals is dropped.
-    signal(SignalKind::from_raw(SIGXFSZ))?;
+    drop(signal(SignalKind::from_raw(SIGXFSZ))?);
     Ok(())
 }
