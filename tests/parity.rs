@@ -114,8 +114,7 @@ impl<F: Float> Case<F> {
 
     fn close_at_scale(&self, what: &str, found: f64, reference: f64, scale: f64, tolerance: f64) {
         let error = (found - reference).abs() / scale;
-        // Not `error > tolerance`: a NaN is a difference too.
-        if !(error <= tolerance) {
+        if error > tolerance || error.is_nan() {
             let said = format!("{what} is {found}, Keras has {reference}: off by {error:e}");
             self.differences.borrow_mut().push(said);
         }

@@ -3,15 +3,18 @@
 mod checkpoint;
 mod early_stopping;
 mod epoch;
+mod evaluate;
+mod samples;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use early_stopping::EarlyStopping;
+pub use evaluate::evaluate;
+pub use samples::Samples;
 
-use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Float;
-use super::network::{Inference, Network};
+use super::network::Network;
 use super::optimizer::OptimizerState;
 use super::pass::Pass;
 use super::rng::{Purpose, Random};
@@ -19,17 +22,7 @@ use super::spec::Plan;
 use checkpoint::Kept;
 use early_stopping::Watch;
 use epoch::Epoch;
-
-/// Rows to train on or to measure with.
-#[derive(Clone, Debug)]
-pub struct Samples<F> {
-    /// (n, inputs)
-    pub x: Array2<F>,
-    /// (n, outputs): one-hot, 0/1 or numbers, as the plan's target is.
-    pub y: Array2<F>,
-    /// (n): factors on the rows' losses.
-    pub weights: Option<Array1<F>>,
-}
+use evaluate::measure;
 
 /// How a network is fitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,7 +146,7 @@ impl<F: Float> Trainer<F> {
         validation: Option<Samples<F>>,
         options: FitOptions,
     ) -> Self {
-        assert!(train.x.nrows() > 0 && options.batch_size > 0, "rows to train on");
+        assert!(options.batch_size > 0, "a batch has at least one row");
         for samples in [Some(&train), validation.as_ref()].into_iter().flatten() {
             samples.check(&plan);
         }
@@ -176,8 +169,8 @@ impl<F: Float> Trainer<F> {
             plan,
             network,
             optimizer,
-            train: train.contiguous(),
-            validation: validation.map(Samples::contiguous),
+            train: train.into_laid(),
+            validation: validation.map(Samples::into_laid),
             options,
         };
         trainer.order_rows();
@@ -265,11 +258,8 @@ impl<F: Float> Trainer<F> {
         let first = self.epoch.batch * self.options.batch_size;
         let end = (first + self.options.batch_size).min(self.train.x.nrows());
         let batch = self.pass.batch(end - first);
-        let Samples { x, y, weights } = &self.train;
-        let (x, y) = (contiguous(x), contiguous(y));
-        let weights = weights
-            .as_ref()
-            .map(|weights| weights.as_slice().expect("made contiguous"));
+        let laid = self.train.laid();
+        let (x, y, weights) = laid.slices();
         let (inputs, outputs) = (self.plan.inputs, self.plan.outputs);
         if self.order.is_empty() {
             batch.x.copy_from_slice(&x[first * inputs..end * inputs]);
@@ -357,88 +347,4 @@ fn chosen<F>(now: Kept<F>, last: Kept<F>, best: Option<Kept<F>>, stopped: Option
         (None, Some(StopReason::Diverged { .. })) => last,
         (None, _) => now,
     }
-}
-
-/// Loss and metrics of a network over the samples, in inference mode.
-///
-/// # Panics
-/// If there are no rows, or their columns aren't the plan's.
-pub fn evaluate<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>) -> Vec<(String, f64)> {
-    samples.check(plan);
-    measure(plan, network, &samples.clone().contiguous(), true).figures(plan, "")
-}
-
-/// Takes the samples through the network in blocks of fixed size.
-fn measure<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>, metrics: bool) -> Epoch<F> {
-    let mut epoch = Epoch::start(plan);
-    let rows = samples.x.nrows();
-    let block = rows.min(MEASURED_ROWS);
-    let mut inference = Inference::new(network, block);
-    let (mut d, mut values) = (vec![F::ZERO; block * plan.outputs], vec![F::ZERO; block * plan.outputs]);
-    let (x, y) = (contiguous(&samples.x), contiguous(&samples.y));
-    let penalty = network.penalty();
-    for first in (0..rows).step_by(block) {
-        let end = (first + block).min(rows);
-        let outputs = (end - first) * plan.outputs;
-        let targets = &y[first * plan.outputs..end * plan.outputs];
-        let weights = samples
-            .weights
-            .as_ref()
-            .map(|weights| &weights.as_slice().expect("made contiguous")[first..end]);
-        let room = inference.input((end - first) * plan.inputs);
-        room.copy_from_slice(&x[first * plan.inputs..end * plan.inputs]);
-        let y = inference.run(network, network.scored(&plan.loss), end - first);
-        let total = plan.loss.score(
-            plan.outputs,
-            y,
-            targets,
-            weights,
-            &mut d[..outputs],
-            &mut values[..outputs],
-        );
-        let loss = total / (end - first) as f64 + penalty;
-        match metrics {
-            true => epoch.add(plan, end - first, loss, y, targets),
-            false => epoch.add_loss(end - first, loss),
-        }
-    }
-    epoch
-}
-
-/// Rows that are measured at a time.
-const MEASURED_ROWS: usize = 256;
-
-impl<F: Float> Samples<F> {
-    fn check(&self, plan: &Plan) {
-        let rows = self.x.nrows();
-        assert!(rows > 0, "rows to measure");
-        assert_eq!(
-            (self.x.ncols(), self.y.ncols()),
-            (plan.inputs, plan.outputs),
-            "columns of x and y"
-        );
-        assert_eq!(self.y.nrows(), rows, "as many targets as rows");
-        assert!(
-            self.weights.as_ref().is_none_or(|weights| weights.len() == rows),
-            "a weight for each row"
-        );
-    }
-
-    /// Row after row in memory, as the products want it; copied only where it isn't.
-    fn contiguous(self) -> Self {
-        let standard = |array: Array2<F>| match array.is_standard_layout() {
-            true => array,
-            false => array.as_standard_layout().into_owned(),
-        };
-        let weights = self.weights.map(|weights| Array1::from_vec(weights.to_vec()));
-        Self {
-            x: standard(self.x),
-            y: standard(self.y),
-            weights,
-        }
-    }
-}
-
-fn contiguous<F: Float>(array: &Array2<F>) -> &[F] {
-    array.as_slice().expect("made contiguous")
 }
