@@ -17,6 +17,7 @@ use super::blocking::{blocking, reading};
 use super::error::ApiError;
 use super::extract::{FromQuery, Id, Query, QueryReader, Tenant};
 use super::limits::Limits;
+use super::openapi::Binary;
 use super::pagination::{List, PageQuery};
 use crate::data::source::Format;
 use crate::data::table;
@@ -184,7 +185,7 @@ pub(super) async fn list_dataset_rows(
         (
             status = 200,
             description = "The bytes that were uploaded.",
-            content((Vec<u8> = "text/csv"), (Vec<u8> = "application/jsonl")),
+            content((inline(Binary) = "text/csv"), (inline(Binary) = "application/jsonl")),
         ),
         (status = 404, description = "There is no such dataset."),
     ),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
-use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{OpenApi, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -36,6 +38,22 @@ pub(super) static DOCUMENT_3_0: LazyLock<String> = LazyLock::new(|| pretty(&to_3
     ),
 )]
 struct Skeleton;
+
+/// Bytes, in the document: a body of `Vec<u8>` would be an array of integers there.
+pub(super) enum Binary {}
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        binary().into()
+    }
+}
+
+impl ToSchema for Binary {}
+
+pub(super) fn binary() -> ObjectBuilder {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+    ObjectBuilder::new().schema_type(Type::String).format(Some(format))
+}
 
 /// All documented routes.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -213,6 +231,13 @@ mod tests {
                 .get("requestBody")
                 .map(|body| body["content"].as_object().unwrap().len());
             assert!(body.is_none_or(|types| types == 1), "{id}");
+            let bytes = operation
+                .get("requestBody")
+                .and_then(|body| body["content"].get("application/octet-stream"));
+            assert!(
+                bytes.is_none_or(|body| body["schema"] == json!({"type": "string", "format": "binary"})),
+                "{id}"
+            );
             let responses = operation["responses"].as_object().unwrap();
             assert!(!responses.contains_key("default"), "{id}");
             assert!(responses.keys().any(|status| status.starts_with('2')), "{id}");

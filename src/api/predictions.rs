@@ -23,6 +23,7 @@ use super::error::ApiError;
 use super::extract::body::{broken, declared_length, too_large};
 use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
 use super::limits::Limits;
+use super::openapi::Binary;
 use super::upload::media_type::{is_gzip, table_type};
 use super::upload::receive::receive;
 use crate::data::source::{Format, SourceRequest};
@@ -172,7 +173,7 @@ impl FromQuery for PredictCsvQuery {
     path = "/v1/models/{id}/predict/csv",
     tag = "models",
     params(("id" = ModelId, Path), PredictCsvQuery),
-    request_body(content = String, content_type = "text/csv", description = "The table."),
+    request_body(content = inline(Binary), content_type = "application/octet-stream", description = "The table; `text/csv` is as good."),
     responses(
         (status = 200, description = "The same rows and the prediction's columns.", body = String, content_type = "text/csv"),
         (status = 404, description = "There is no such model."),

@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::{Timestamp, Unit};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use self::media_type::{TableType, is_gzip, table_type};
@@ -27,6 +27,7 @@ use super::extract::body::{broken, declared_length, is_too_slow, too_large};
 use super::extract::{FromQuery, Query, QueryReader, Tenant};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
+use super::openapi::{Binary, binary};
 use crate::data::profile::{self, profile};
 use crate::data::source::SourceRequest;
 use crate::domain::dataset::Dataset;
@@ -74,7 +75,7 @@ impl FromQuery for UploadQuery {
     path = "/v1/datasets",
     tag = "datasets",
     params(UploadQuery, Idempotency),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The table."),
+    request_body(content = inline(Binary), content_type = "application/octet-stream", description = "The table."),
     responses(
         (
             status = 201,
@@ -108,10 +109,7 @@ pub(super) enum UploadForm {}
 
 impl PartialSchema for UploadForm {
     fn schema() -> RefOr<Schema> {
-        let file = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
-            .description(Some("The table: CSV with a header, or JSON lines."));
+        let file = binary().description(Some("The table: CSV with a header, or JSON lines."));
         ObjectBuilder::new().property("file", file).required("file").into()
     }
 }
