@@ -1,5 +1,6 @@
 //! The stored nouns: what a trainyard knows about, free of HTTP, SQL and threads.
 
+pub mod api_key;
 pub mod artifact;
 pub mod dataset;
 pub mod event;
