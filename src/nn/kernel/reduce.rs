@@ -22,14 +22,17 @@ pub(crate) fn sum_in_lanes<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += f(x);
     }
-    fold(lanes)
+    fold(lanes, x.len())
 }
 
+/// Adds up the lanes, of which only the first `used` can be other than 0.
 #[inline(always)]
-fn fold<F: Float>(mut lanes: [F; LANES]) -> F {
+fn fold<F: Float>(mut lanes: [F; LANES], used: usize) -> F {
     for width in [8, 4, 2, 1] {
-        for j in 0..width {
-            lanes[j] += lanes[j + width];
+        if used > width {
+            for j in 0..width {
+                lanes[j] += lanes[j + width];
+            }
         }
     }
     lanes[0]
@@ -61,6 +64,33 @@ pub fn sum_of_squares<F: Float>(x: &[F]) -> F {
     dispatch(SumOfSquares(x))
 }
 
+/// Columns whose sums are kept in registers while the rows go by.
+const COLUMNS: usize = 32;
+
+/// `sums[c] ← f(sums[c], c, x[n,c])` from 0 on, for the rows n of `x`, each `sums.len()` wide, in order.
+#[inline(always)]
+fn sum_columns<F: Float>(x: &[F], sums: &mut [F], f: impl Fn(F, usize, F) -> F) {
+    let width = sums.len();
+    let mut column = 0;
+    while column + COLUMNS <= width {
+        let mut block = [F::ZERO; COLUMNS];
+        for row in x.chunks_exact(width) {
+            let row: &[F; COLUMNS] = row[column..].first_chunk().expect("that many columns are left");
+            for j in 0..COLUMNS {
+                block[j] = f(block[j], column + j, row[j]);
+            }
+        }
+        sums[column..column + COLUMNS].copy_from_slice(&block);
+        column += COLUMNS;
+    }
+    sums[column..].fill(F::ZERO);
+    for row in x.chunks_exact(width) {
+        for c in column..width {
+            sums[c] = f(sums[c], c, row[c]);
+        }
+    }
+}
+
 /// `sums[c] = Σₙ x[n,c]` of the rows of `x`, each `sums.len()` wide, added in order.
 pub fn column_sums<F: Float>(x: &[F], sums: &mut [F]) {
     struct ColumnSums<'a, F>(&'a [F], &'a mut [F]);
@@ -68,13 +98,7 @@ pub fn column_sums<F: Float>(x: &[F], sums: &mut [F]) {
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            let ColumnSums(x, sums) = self;
-            sums.fill(F::ZERO);
-            for row in x.chunks_exact(sums.len()) {
-                for (sum, &x) in sums.iter_mut().zip(row) {
-                    *sum += x;
-                }
-            }
+            sum_columns(self.0, self.1, |sum, _, x| sum + x);
         }
     }
     dispatch(ColumnSums(x, sums));
@@ -88,28 +112,18 @@ pub fn column_moments<F: Float>(x: &[F], mean: &mut [F], variance: &mut [F]) {
         #[inline(always)]
         fn run(self) {
             let ColumnMoments(x, mean, variance) = self;
-            let columns = mean.len();
-            let n = F::from_f64((x.len() / columns) as f64);
-            mean.fill(F::ZERO);
-            variance.fill(F::ZERO);
-            for row in x.chunks_exact(columns) {
-                for (sum, &x) in mean.iter_mut().zip(row) {
-                    *sum += x;
-                }
-            }
+            let n = F::from_f64((x.len() / mean.len()) as f64);
+            sum_columns(x, mean, |sum, _, x| sum + x);
             mean.iter_mut().for_each(|mean| *mean /= n);
-            for row in x.chunks_exact(columns) {
-                for ((sum, &mean), &x) in variance.iter_mut().zip(&*mean).zip(row) {
-                    *sum = (x - mean).mul_add(x - mean, *sum);
-                }
-            }
+            let mean = &mean[..variance.len()];
+            sum_columns(x, variance, |sum, c, x| (x - mean[c]).mul_add(x - mean[c], sum));
             variance.iter_mut().for_each(|variance| *variance /= n);
         }
     }
     dispatch(ColumnMoments(x, mean, variance));
 }
 
-/// The largest element; −∞ for none, NaN wherever there is one.
+/// The largest element; −∞ for none. A NaN may be passed over: what it is subtracted from keeps one.
 #[inline(always)]
 pub(crate) fn largest<F: Float>(x: &[F]) -> F {
     x.iter()
@@ -123,9 +137,14 @@ pub fn softmax_rows<F: Float>(z: &mut [F], columns: usize) {
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            for row in self.0.chunks_exact_mut(self.1) {
+            let SoftmaxRows(z, columns) = self;
+            for row in z.chunks_exact_mut(columns) {
                 let largest = largest(row);
-                row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+                row.iter_mut().for_each(|z| *z -= largest);
+            }
+            // All exponentials in one loop: rows are often too short for SIMD.
+            z.iter_mut().for_each(|z| *z = z.exp());
+            for row in z.chunks_exact_mut(columns) {
                 let sum = sum_in_lanes(row, |e| e);
                 row.iter_mut().for_each(|e| *e /= sum);
             }
@@ -134,20 +153,96 @@ pub fn softmax_rows<F: Float>(z: &mut [F], columns: usize) {
     dispatch(SoftmaxRows(z, columns));
 }
 
-/// `ln Σⱼ e^(zⱼ)` of every row of `z`, each `z.len() / out.len()` wide, without overflow.
-pub fn log_sum_exp_rows<F: Float>(z: &[F], out: &mut [F]) {
-    struct LogSumExpRows<'a, F>(&'a [F], &'a mut [F]);
-    impl<F: Float> Kernel for LogSumExpRows<'_, F> {
-        type Output = ();
-        #[inline(always)]
-        fn run(self) {
-            let LogSumExpRows(z, out) = self;
-            let columns = z.len() / out.len().max(1);
-            for (out, row) in out.iter_mut().zip(z.chunks_exact(columns.max(1))) {
-                let largest = largest(row);
-                *out = largest + sum_in_lanes(row, |z| (z - largest).exp()).ln();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::kernel::level::at_every_level;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|k| ((k * 7919 + 13) % 1009) as f32 / 101.0 - 5.0)
+            .collect()
+    }
+
+    fn bits(x: &[f32]) -> Vec<u32> {
+        x.iter().map(|x| x.to_bits()).collect()
+    }
+
+    /// The order as the module states it.
+    fn sum_as_stated(x: &[f32]) -> f32 {
+        let mut lanes = [0.0; 16];
+        x.iter().enumerate().for_each(|(k, x)| lanes[k % 16] += x);
+        for width in [8, 4, 2, 1] {
+            (0..width).for_each(|j| lanes[j] += lanes[j + width]);
+        }
+        lanes[0]
+    }
+
+    #[test]
+    fn sums_have_the_stated_order_at_every_level() {
+        at_every_level(|level| {
+            for count in (0..70).chain([1000, 4099]) {
+                let x = numbers(count);
+                let squares: Vec<f32> = x.iter().map(|x| x * x).collect();
+                assert_eq!(
+                    sum(&x).to_bits(),
+                    sum_as_stated(&x).to_bits(),
+                    "{count} numbers at {level:?}"
+                );
+                assert_eq!(
+                    sum_of_squares(&x).to_bits(),
+                    sum_as_stated(&squares).to_bits(),
+                    "{count} at {level:?}"
+                );
             }
+        });
+    }
+
+    #[test]
+    fn columns_are_summed_row_by_row_at_every_level() {
+        at_every_level(|level| {
+            for columns in (1..=70).chain([128, 130]) {
+                let rows = 37;
+                let x = numbers(rows * columns);
+                let column = |c: usize| x.iter().copied().skip(c).step_by(columns);
+                let n = rows as f32;
+                let expected: Vec<f32> = (0..columns).map(|c| column(c).sum()).collect();
+                let means: Vec<f32> = expected.iter().map(|sum| sum / n).collect();
+                let square = |sum: f32, x: f32, c: usize| (x - means[c]).mul_add(x - means[c], sum);
+                let variances: Vec<f32> = (0..columns)
+                    .map(|c| column(c).fold(0.0, |sum, x| square(sum, x, c)) / n)
+                    .collect();
+                let (mut sums, mut mean) = (vec![f32::NAN; columns], vec![f32::NAN; columns]);
+                let mut variance = mean.clone();
+                column_sums(&x, &mut sums);
+                column_moments(&x, &mut mean, &mut variance);
+                assert_eq!(bits(&sums), bits(&expected), "{columns} columns at {level:?}");
+                assert_eq!(bits(&mean), bits(&means), "{columns} columns at {level:?}");
+                assert_eq!(bits(&variance), bits(&variances), "{columns} columns at {level:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_softmax_sums_to_1_survives_large_logits_and_has_the_same_bits_at_every_level() {
+        for columns in [1, 2, 3, 10, 16, 17, 100] {
+            let mut results = Vec::new();
+            at_every_level(|_| {
+                let mut z: Vec<f32> = numbers(7 * columns).iter().map(|z| z * 1e3).collect();
+                softmax_rows(&mut z, columns);
+                for row in z.chunks(columns) {
+                    assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{row:?}");
+                }
+                results.push(bits(&z));
+            });
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
         }
     }
-    dispatch(LogSumExpRows(z, out));
+
+    #[test]
+    fn a_nan_among_the_logits_shows() {
+        let mut z = [1.0, f32::NAN, 2.0, 1.0, 2.0, 3.0];
+        softmax_rows(&mut z, 3);
+        assert!(z[..3].iter().all(|z| z.is_nan()) && z[3..].iter().all(|z| z.is_finite()));
+    }
 }
