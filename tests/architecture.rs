@@ -23,11 +23,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "data::encoder",
             "data::profile",
             "data::source",
+            "data::table_error",
             "nn::spec",
             "nn::weights",
         ],
     ),
-    ("data/", &["nn::rng", "nn::spec::Fault"]),
+    ("data/", &["nn::rng", "nn::spec::Fault", "nn::spec::reader"]),
     ("nn/", &[]),
 ];
 
