@@ -67,11 +67,12 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
     if unsigned.is_empty() || unsigned.len() > 16 || unsigned == b"." {
         return None;
     }
-    let mut digits = 0_u64;
+    // Signed, which converts to f64 in one instruction.
+    let mut digits = 0_i64;
     let mut point = None;
     for (position, byte) in unsigned.iter().enumerate() {
         match byte {
-            b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+            b'0'..=b'9' => digits = digits * 10 + i64::from(byte - b'0'),
             b'.' if point.is_none() => point = Some(position),
             _ => return None,
         }

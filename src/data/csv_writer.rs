@@ -22,14 +22,22 @@ impl<W: Write> CsvWriter<W> {
     /// before it, which makes it a text there.
     pub fn row<'a>(&mut self, fields: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
         for field in fields {
-            self.inner.write_field(inert(field).as_bytes())?;
+            self.inner.write_field(inert(field).as_bytes()).map_err(io_error)?;
         }
-        Ok(self.inner.write_record(None::<&[u8]>)?)
+        self.inner.write_record(None::<&[u8]>).map_err(io_error)
     }
 
     /// Hands over what was written, the last bytes included.
     pub fn finish(self) -> io::Result<W> {
         self.inner.into_inner().map_err(csv::IntoInnerError::into_error)
+    }
+}
+
+/// The output's own error, so that a full disk is known as one.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -57,6 +65,22 @@ mod tests {
         rows.iter()
             .for_each(|row| writer.row(row.iter().map(String::as_str)).unwrap());
         writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_full_disk_is_known_as_one() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let long = "x".repeat(1 << 20);
+        let written = CsvWriter::new(Full, b',').row([long.as_str()]);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum Column {
     Category(CategoryColumn),
 }
 
-/// The one value of `type` in a [`NumberColumn`].
+/// Always `number`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NumberType {
@@ -33,7 +33,7 @@ pub enum NumberType {
     Number,
 }
 
-/// The one value of `type` in a [`CategoryColumn`].
+/// Always `category`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CategoryType {
