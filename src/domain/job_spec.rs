@@ -67,6 +67,12 @@ pub struct TrainingRequest {
     pub class_weight: Option<BTreeMap<String, f64>>,
     /// A number column with a factor on the loss of each row.
     pub sample_weight: Option<String>,
+    /// Adds `inference_loss` to each epoch: the loss over the training rows in inference mode, after the epoch. It shows
+    /// how dropout and BatchNormalization differ outside training.
+    pub report_inference_loss: Option<bool>,
+    /// Adds `gradient_norm`, the mean length of the batches' gradients, and `gradient_noise`, their spread, to each epoch:
+    /// what the batch size does.
+    pub report_gradient_noise: Option<bool>,
 }
 
 /// A job as it runs: every default filled in.
@@ -116,6 +122,14 @@ pub struct TrainingSpec {
     /// A number column with a factor on the loss of each row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_weight: Option<String>,
+    /// Adds `inference_loss` to each epoch: the loss over the training rows in inference mode, after the epoch. It shows
+    /// how dropout and BatchNormalization differ outside training.
+    #[serde(default)]
+    pub report_inference_loss: bool,
+    /// Adds `gradient_norm`, the mean length of the batches' gradients, and `gradient_noise`, their spread, to each epoch:
+    /// what the batch size does.
+    #[serde(default)]
+    pub report_gradient_noise: bool,
 }
 
 /// Rows that are not trained on but measured after every epoch.
@@ -168,6 +182,8 @@ impl Default for TrainingSpec {
             early_stopping: None,
             class_weight: None,
             sample_weight: None,
+            report_inference_loss: false,
+            report_gradient_noise: false,
         }
     }
 }
@@ -184,6 +200,8 @@ impl TrainingRequest {
             early_stopping: self.early_stopping.or_else(|| base.early_stopping.clone()),
             class_weight: self.class_weight.or_else(|| base.class_weight.clone()),
             sample_weight: self.sample_weight.or_else(|| base.sample_weight.clone()),
+            report_inference_loss: self.report_inference_loss.unwrap_or(base.report_inference_loss),
+            report_gradient_noise: self.report_gradient_noise.unwrap_or(base.report_gradient_noise),
         }
     }
 }
@@ -197,10 +215,27 @@ impl JobSpec {
 }
 
 const JOB_FIELDS: &[&str] = &[
-    "name", "dataset", "target", "features", "model", "training", "preprocessing", "initial_weights", "continue_from",
+    "name",
+    "dataset",
+    "target",
+    "features",
+    "model",
+    "training",
+    "preprocessing",
+    "initial_weights",
+    "continue_from",
 ];
 const TRAINING_FIELDS: &[&str] = &[
-    "epochs", "batch_size", "shuffle", "seed", "validation", "early_stopping", "class_weight", "sample_weight",
+    "epochs",
+    "batch_size",
+    "shuffle",
+    "seed",
+    "validation",
+    "early_stopping",
+    "class_weight",
+    "sample_weight",
+    "report_inference_loss",
+    "report_gradient_noise",
 ];
 
 impl JobRequest {
@@ -221,10 +256,14 @@ impl JobRequest {
         let target = reader.required(&fields, "target", |r, v, at| r.string(v, at).map(str::to_owned));
         let features = reader.optional(&fields, "features", read_features);
         let model = reader.optional(&fields, "model", ModelSpec::read);
-        let training = reader.optional(&fields, "training", TrainingRequest::read).unwrap_or_default();
+        let training = reader
+            .optional(&fields, "training", TrainingRequest::read)
+            .unwrap_or_default();
         let numeric = reader.optional(&fields, "preprocessing", |r, v, at| {
             let fields = r.object(v, at, &["numeric"])?;
-            r.optional(&fields, "numeric", |r, v, at| r.name(v, at, "scaling", NumericScaling::NAMES))
+            r.optional(&fields, "numeric", |r, v, at| {
+                r.name(v, at, "scaling", NumericScaling::NAMES)
+            })
         });
         let initial_weights = reader.optional(&fields, "initial_weights", LayerWeights::read_all);
         let continue_from = reader.optional(&fields, "continue_from", read_id);
@@ -256,6 +295,8 @@ impl TrainingRequest {
             early_stopping: reader.optional(&fields, "early_stopping", read_early_stopping),
             class_weight: reader.optional(&fields, "class_weight", read_class_weight),
             sample_weight: reader.optional(&fields, "sample_weight", |r, v, at| r.string(v, at).map(str::to_owned)),
+            report_inference_loss: reader.optional(&fields, "report_inference_loss", Reader::boolean),
+            report_gradient_noise: reader.optional(&fields, "report_gradient_noise", Reader::boolean),
         })
     }
 }
@@ -269,15 +310,24 @@ fn read_name(reader: &mut Reader, value: &Value, at: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn read_id<Id: std::str::FromStr<Err = super::id::InvalidId>>(reader: &mut Reader, value: &Value, at: &str) -> Option<Id> {
+fn read_id<Id: std::str::FromStr<Err = super::id::InvalidId>>(
+    reader: &mut Reader,
+    value: &Value,
+    at: &str,
+) -> Option<Id> {
     let text = reader.string(value, at)?;
-    text.parse().map_err(|error: super::id::InvalidId| reader.fault(at, error.to_string())).ok()
+    text.parse()
+        .map_err(|error: super::id::InvalidId| reader.fault(at, error.to_string()))
+        .ok()
 }
 
 fn read_features(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<String>> {
     let items = reader.array(value, at)?;
     if items.is_empty() {
-        reader.fault(at, "must name at least one column; leave it out to use all columns but the target");
+        reader.fault(
+            at,
+            "must name at least one column; leave it out to use all columns but the target",
+        );
         return None;
     }
     let mut names: Vec<String> = Vec::with_capacity(items.len());
@@ -294,11 +344,16 @@ fn read_features(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Str
 fn read_validation(reader: &mut Reader, value: &Value, at: &str) -> Option<ValidationSpec> {
     let fields = reader.object(value, at, &["split", "dataset"])?;
     if fields.has("split") == fields.has("dataset") {
-        reader.fault(at, "must have either split, a share of the rows, or dataset, the id of another table");
+        reader.fault(
+            at,
+            "must have either split, a share of the rows, or dataset, the id of another table",
+        );
         return None;
     }
     let wanted = "a number between 0 and 1, both excluded";
-    let split = reader.optional(&fields, "split", |r, v, at| r.number(v, at, wanted, |x| x > 0.0 && x < 1.0));
+    let split = reader.optional(&fields, "split", |r, v, at| {
+        r.number(v, at, wanted, |x| x > 0.0 && x < 1.0)
+    });
     let dataset = reader.optional(&fields, "dataset", read_id);
     let split = split.map(|split| ValidationSpec::Split(ValidationSplit { split }));
     split.or(dataset.map(|dataset| ValidationSpec::Dataset(ValidationDataset { dataset })))
@@ -308,7 +363,9 @@ fn read_early_stopping(reader: &mut Reader, value: &Value, at: &str) -> Option<E
     let fields = reader.object(value, at, &["monitor", "patience", "min_delta", "restore_best"])?;
     let monitor = reader.optional(&fields, "monitor", |r, v, at| r.string(v, at).map(str::to_owned));
     let patience = reader.optional(&fields, "patience", |r, v, at| r.integer(v, at, 0..=MAX_EPOCHS));
-    let min_delta = reader.optional(&fields, "min_delta", |r, v, at| r.number(v, at, "a number from 0", |x| x >= 0.0));
+    let min_delta = reader.optional(&fields, "min_delta", |r, v, at| {
+        r.number(v, at, "a number from 0", |x| x >= 0.0)
+    });
     let restore_best = reader.optional(&fields, "restore_best", Reader::boolean);
     Some(EarlyStoppingSpec {
         monitor: monitor.unwrap_or_else(|| "val_loss".to_owned()),

@@ -227,7 +227,8 @@ fn check_monitor(spec: &JobSpec, plan: Option<&Plan>, target: Target, faults: &m
     let Some(plan) = plan.cloned().or_else(|| metrics.plan("", 1, target).ok()) else {
         return;
     };
-    let figures = plan.figure_names(training.validation.is_some());
+    let mut figures = plan.figure_names(training.validation.is_some());
+    figures.extend(training.report_inference_loss.then(|| "inference_loss".to_owned()));
     if figures.iter().any(|figure| figure == monitor) {
         return;
     }

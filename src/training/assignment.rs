@@ -124,7 +124,8 @@ impl Assignment {
                 min_delta: early.min_delta,
                 restore_best: early.restore_best,
             }),
-            ..FitOptions::default()
+            report_inference_loss: training.report_inference_loss,
+            report_gradient_noise: training.report_gradient_noise,
         }
     }
 

@@ -91,3 +91,29 @@ async fn jobs_side_by_side_end_with_the_weights_of_jobs_alone() {
     }
     yard.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_tells_the_loss_outside_training_and_how_much_the_batches_disagree_when_asked() {
+    let folder = TempDir::new().unwrap();
+    let yard = Yard::open(folder.path()).await;
+    let mut request = iris_job(yard.upload(iris()).await.id, 3);
+    request["training"]["report_inference_loss"] = true.into();
+    request["training"]["report_gradient_noise"] = true.into();
+    request["training"]["batch_size"] = 32.into();
+    let job = yard.train(&request).await;
+    let rows = yard.store.history(&yard.tenant, job.id, 0, 10).await.unwrap();
+    for row in rows {
+        let names: Vec<&str> = row.figures.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["loss", "accuracy", "inference_loss", "gradient_norm", "gradient_noise"]
+        );
+        assert!(
+            row.figures
+                .iter()
+                .all(|(_, value)| value.is_some_and(|value| value > 0.0)),
+            "{row:?}"
+        );
+    }
+    yard.stop().await;
+}

@@ -155,17 +155,19 @@ pub(crate) fn iris_job(dataset: DatasetId, epochs: u32) -> Value {
         "target": "품종",
         "model": {
             "layers": [
-                {"type": "dense", "units": 64, "activation": "swish"},
+                {"type": "dense", "units": 64},
                 {"type": "batch_normalization"},
-                {"type": "dense", "units": 64, "activation": "swish"},
+                {"type": "activation", "activation": "swish"},
+                {"type": "dense", "units": 64},
                 {"type": "batch_normalization"},
+                {"type": "activation", "activation": "swish"},
                 {"type": "dense", "units": 3, "activation": "softmax"},
             ],
             "loss": "categorical_crossentropy",
             "optimizer": "adam",
             "metrics": ["accuracy"],
         },
-        "training": {"epochs": epochs, "batch_size": 150, "seed": 11},
+        "training": {"epochs": epochs, "batch_size": 150, "seed": 7},
         "preprocessing": {"numeric": "none"},
     })
 }
