@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::id::{DatasetId, JobId, ModelId};
-use super::job_spec::JobSpec;
+use super::job_spec::{PreprocessingSpec, TrainingSpec};
 use crate::data::encoder::InputColumn;
+use crate::nn::spec::ModelSpec;
 pub use crate::nn::spec::ParameterCounts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,10 +36,15 @@ pub struct Model {
     pub metrics: BTreeMap<String, Option<f64>>,
     /// Epochs its weights have seen, those of the models it continues included.
     pub epochs: u32,
-    pub job: JobId,
-    pub dataset: DatasetId,
-    /// How it was trained.
-    pub spec: JobSpec,
+    /// Null for one that was saved from a session.
+    pub job: Option<JobId>,
+    /// The table it was trained on; null where a session's client sent the rows.
+    pub dataset: Option<DatasetId>,
+    /// Layers, loss, optimizer and metrics.
+    pub network: ModelSpec,
+    pub preprocessing: PreprocessingSpec,
+    /// How it was fitted; null where a session's client wrote the loop.
+    pub training: Option<TrainingSpec>,
     /// SHA-256 over all weights as little-endian f32 in the order of the layers, in hexadecimal.
     pub weights_sha256: String,
     #[schema(value_type = String, format = DateTime)]

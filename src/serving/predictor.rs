@@ -47,8 +47,7 @@ impl Predictor {
             Some(classes) => Target::Classes(classes.len()),
         };
         let plan = model
-            .spec
-            .model
+            .network
             .plan("/model", encoder.width(), target)
             .map_err(LoadError::Unfit)?;
         let weights: Vec<LayerWeights> = artifact::open(Artifact::Weights, &parts.weights)?;

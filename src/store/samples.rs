@@ -122,7 +122,7 @@ pub(super) fn model(job: &Job) -> NewModel {
         "inputs": [{ "name": "꽃잎길이", "type": "number", "categories": null }], "target": "품종",
         "classes": ["setosa", "virginica"], "parameters": { "total": 5, "trainable": 3, "non_trainable": 2 },
         "metrics": { "loss": 0.25, "accuracy": null }, "epochs": 5, "job": job.id, "dataset": job.dataset,
-        "spec": job.spec, "weights_sha256": "00", "created_at": Timestamp::now(),
+        "network": job.spec.model, "preprocessing": job.spec.preprocessing, "training": job.spec.training, "weights_sha256": "00", "created_at": Timestamp::now(),
     }))
     .unwrap();
     NewModel {

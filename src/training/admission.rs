@@ -200,15 +200,15 @@ fn fill_in(request: JobRequest, initial_weights: bool, named: Named<'_>) -> JobS
     };
     let base = TrainingSpec {
         epochs: defaults.epochs,
-        ..model.spec.training.clone()
+        ..model.training.clone().unwrap_or_default()
     };
     JobSpec {
         dataset: request.dataset,
-        features: model.spec.features.clone(),
+        features: model.inputs.iter().map(|input| input.name.clone()).collect(),
         target: model.target.clone(),
-        model: model.spec.model.clone(),
+        model: model.network.clone(),
         training: request.training.or(&base),
-        preprocessing: model.spec.preprocessing.clone(),
+        preprocessing: model.preprocessing.clone(),
         initial_weights: false,
         continue_from: Some(model.id),
     }

@@ -86,9 +86,11 @@ pub(super) fn new_model(assignment: &Assignment, encoder: &Encoder, trained: &Tr
             .map(|(name, value)| (name.clone(), finite(*value)))
             .collect(),
         epochs: assignment.first_epoch() + trained.epochs,
-        job: job.id,
-        dataset: job.spec.dataset,
-        spec: job.spec.clone(),
+        job: Some(job.id),
+        dataset: Some(job.spec.dataset),
+        network: job.spec.model.clone(),
+        preprocessing: job.spec.preprocessing.clone(),
+        training: Some(job.spec.training.clone()),
         weights_sha256: artifact::weights_sha256(&weights),
         created_at: Timestamp::now(),
     };

@@ -63,7 +63,7 @@ impl Runner {
         // A continued job validates as the earlier one did, unless it says otherwise.
         let inherited = base
             .as_ref()
-            .and_then(|base| base.model.spec.training.validation.as_ref());
+            .and_then(|base| base.model.training.as_ref()?.validation.as_ref());
         let mut validation = None;
         if let Some(ValidationSpec::Dataset(named)) = request.training.validation.as_ref().or(inherited) {
             validation = store.get_dataset(tenant, named.dataset).await?;
