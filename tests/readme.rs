@@ -4,10 +4,13 @@
 //! a server of this test's own. Numbers and ids may differ from run to run; everything else must be as README.md shows it.
 //! `UPDATE_README=1` writes the present output into README.md instead.
 
+mod server;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+
+use server::{Server, trainyard};
 
 const FENCE: &str = "```console\n";
 
@@ -20,7 +23,7 @@ fn the_curl_sessions_give_what_the_readme_shows() {
     let shown = sessions(&readme);
     assert!(shown.len() > 5, "README.md has its sessions in ```console blocks");
     let server = Server::start();
-    let got = server.run(&shown);
+    let got = run(&server, &shown);
     if std::env::var_os("UPDATE_README").is_some() {
         fs::write(root().join("README.md"), updated(&readme, &got)).unwrap();
         return;
@@ -160,83 +163,36 @@ fn the_shape_of_an_output_leaves_out_what_differs_from_run_to_run() {
     );
 }
 
-/// A server on a free port, with a folder of its own; ended when dropped.
-struct Server {
-    process: Child,
-    address: String,
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = trainyard();
-        command
-            .args(["serve", "--bind", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(folder.path().join("data"));
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut ready)
-            .unwrap();
-        let address = ready
-            .trim()
-            .strip_prefix("trainyard is ready: http://")
-            .expect(&ready)
-            .to_owned();
-        Self {
-            process,
-            address,
-            folder,
-        }
-    }
-
-    /// Runs the steps in one shell and gives them back with what they printed.
-    fn run(&self, steps: &[Step]) -> Vec<Step> {
-        const END: &str = "\u{1e}\n";
-        let examples = root().join("examples");
-        let commands: String = steps
-            .iter()
-            .map(|step| format!("{}\nprintf '\\036\\n'\n", step.command))
-            .collect();
-        let script = commands
-            .replace("localhost:8080", &self.address)
-            .replace("@examples", &format!("@{}", examples.display()));
-        let shell = Command::new("bash")
-            .args(["-euc", &script])
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap();
-        let outputs = String::from_utf8(shell.stdout).unwrap();
-        let outputs: Vec<&str> = outputs.split_terminator(END).collect();
-        let errors = String::from_utf8_lossy(&shell.stderr);
-        assert!(
-            shell.status.success(),
-            "after {} of {} commands: {errors}",
-            outputs.len(),
-            steps.len()
-        );
-        let with_output = |(step, output): (&Step, &&str)| Step {
-            command: step.command.clone(),
-            output: (*output).to_owned(),
-        };
-        steps.iter().zip(&outputs).map(with_output).collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
-fn trainyard() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAINYARD_")) {
-        command.env_remove(name);
-    }
-    command
+/// Runs the steps in one shell against the server and gives them back with what they printed.
+fn run(server: &Server, steps: &[Step]) -> Vec<Step> {
+    const END: &str = "\u{1e}\n";
+    let examples = root().join("examples");
+    let commands: String = steps
+        .iter()
+        .map(|step| format!("{}\nprintf '\\036\\n'\n", step.command))
+        .collect();
+    let script = commands
+        .replace("localhost:8080", &server.address)
+        .replace("@examples", &format!("@{}", examples.display()));
+    let shell = Command::new("bash")
+        .args(["-euc", &script])
+        .current_dir(server.folder.path())
+        .output()
+        .unwrap();
+    let outputs = String::from_utf8(shell.stdout).unwrap();
+    let outputs: Vec<&str> = outputs.split_terminator(END).collect();
+    let errors = String::from_utf8_lossy(&shell.stderr);
+    assert!(
+        shell.status.success(),
+        "after {} of {} commands: {errors}",
+        outputs.len(),
+        steps.len()
+    );
+    let with_output = |(step, output): (&Step, &&str)| Step {
+        command: step.command.clone(),
+        output: (*output).to_owned(),
+    };
+    steps.iter().zip(&outputs).map(with_output).collect()
 }
 
 fn root() -> PathBuf {

@@ -1,0 +1,133 @@
+//! The command line as a person or a script uses it, against the real binary.
+
+mod server;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use server::{Server, trainyard};
+
+const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv");
+
+#[test]
+fn the_verbs_take_a_table_to_predictions() {
+    let server = Server::start();
+    let dataset = succeed(client(&server, &["upload", IRIS]));
+    assert!(dataset.starts_with("ds_"), "{dataset}");
+    let train = ["train", &dataset, "--target", "품종", "--epochs", "3"];
+    let model = succeed(client(&server, &train));
+    assert!(model.starts_with("mdl_"), "{model}");
+
+    let more = [&train[..], &["--continue-from", &model, "--no-wait"]].concat();
+    let job = succeed(client(&server, &more));
+    assert!(job.starts_with("job_"), "{job}");
+    let continued = succeed(client(&server, &["watch", &job]));
+    assert!(continued.starts_with("mdl_") && continued != model, "{continued}");
+
+    let predicted = succeed(client(&server, &["predict", &continued, IRIS]));
+    let lines: Vec<&str> = predicted.lines().collect();
+    assert_eq!(lines.len(), 151, "{predicted}");
+    assert!(
+        lines[0].starts_with("꽃잎길이,꽃잎폭,꽃받침길이,꽃받침폭,품종,"),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[1].starts_with("5.1,3.5,1.4,0.2,setosa,"), "{}", lines[1]);
+}
+
+#[test]
+fn a_refused_job_shows_what_the_server_says() {
+    let server = Server::start();
+    let dataset = succeed(client(&server, &["upload", IRIS]));
+    let error = fail(client(
+        &server,
+        &["train", &dataset, "--target", "품송", "--epochs", "0"],
+    ));
+    for expected in ["422", "at /target: ", "품종", "at /training/epochs: "] {
+        assert!(error.contains(expected), "no {expected:?} in {error}");
+    }
+}
+
+#[test]
+fn health_says_by_its_exit_status_whether_a_server_is_ready() {
+    let mut server = Server::start();
+    assert_eq!(succeed(client(&server, &["health"])), "ready");
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    assert!(fail(client(&server, &["health"])).contains(&server.address));
+}
+
+#[test]
+fn a_second_server_says_what_the_first_one_holds() {
+    let server = Server::start();
+    let other = tempfile::tempdir().unwrap();
+    let port = fail(serve(&server.address, other.path()));
+    assert!(port.contains(&format!("cannot listen on {}", server.address)), "{port}");
+    let folder = fail(serve("127.0.0.1:0", &server.folder.path().join("data")));
+    assert!(
+        folder.contains("cannot use the data folder") && folder.contains("in use by another trainyard"),
+        "{folder}"
+    );
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = fail(serve("0.0.0.0:0", folder.path()));
+    assert!(
+        error.contains("0.0.0.0:0 can be reached from other machines"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sigterm_while_a_job_trains_ends_a_server_with_success() {
+    let mut server = Server::start();
+    let dataset = succeed(client(&server, &["upload", IRIS]));
+    let train = [
+        "train",
+        &dataset,
+        "--target",
+        "품종",
+        "--epochs",
+        "1000000",
+        "--no-wait",
+    ];
+    succeed(client(&server, &train));
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+    let status = server.process.wait().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+fn client(server: &Server, arguments: &[&str]) -> Output {
+    let mut command = trainyard();
+    command
+        .args(arguments)
+        .args(["--server", &format!("http://{}", server.address)]);
+    command.output().unwrap()
+}
+
+/// Starts a server that is expected to end by itself.
+fn serve(address: &str, folder: &Path) -> Output {
+    let mut command = trainyard();
+    command.args(["serve", "--bind", address, "--data-dir"]).arg(folder);
+    command.output().unwrap()
+}
+
+/// What it printed, without the last line break.
+fn succeed(output: Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// What it complained about.
+fn fail(output: Output) -> String {
+    assert!(
+        !output.status.success(),
+        "it succeeded: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    String::from_utf8(output.stderr).unwrap()
+}

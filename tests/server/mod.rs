@@ -1,0 +1,54 @@
+//! The real binary, and a server run by it.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// The program, without whatever the caller's environment sets for it.
+pub(crate) fn trainyard() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAINYARD_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A server on a free port, with a folder of its own; killed when dropped.
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    /// `127.0.0.1:` and the port.
+    pub(crate) address: String,
+    /// Its data are in `data` in there.
+    pub(crate) folder: TempDir,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = trainyard();
+        command
+            .args(["serve", "--bind", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .arg(folder.path().join("data"));
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        let address = ready.trim().strip_prefix("trainyard is ready: http://");
+        let address = address.expect("the line that says it is ready").to_owned();
+        Self {
+            process,
+            address,
+            folder,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
