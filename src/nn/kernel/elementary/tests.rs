@@ -51,23 +51,23 @@ fn exact_sigmoid(x: f64) -> f64 {
 
 #[test]
 fn elementary_functions_of_f32_are_within_2_ulp() {
-    is_within(1.1, "exp", single::exp, f64::exp);
-    is_within(1.5, "exp_m1", single::exp_m1, f64::exp_m1);
-    is_within(1.5, "ln", single::ln, f64::ln);
-    is_within(1.5, "ln_1p", single::ln_1p, f64::ln_1p);
+    is_within(1.0, "exp", single::exp, f64::exp);
+    is_within(2.0, "exp_m1", single::exp_m1, f64::exp_m1);
+    is_within(1.0, "ln", single::ln, f64::ln);
+    is_within(2.0, "ln_1p", single::ln_1p, f64::ln_1p);
     is_within(2.0, "tanh", single::tanh, f64::tanh);
-    is_within(2.0, "erf", single::erf, double::erf);
+    is_within(1.0, "erf", single::erf, double::erf);
 }
 
 #[test]
-fn activations_of_f32_are_within_2_ulp() {
+fn activations_of_f32_are_within_2_ulp_swish_within_2_2() {
     is_within(2.0, "sigmoid", single::sigmoid, exact_sigmoid);
     is_within(2.0, "softplus", single::softplus, |x| {
         x.max(0.0) + (-x.abs()).exp().ln_1p()
     });
-    is_within(2.0, "swish", value(curve::Swish), |x| x.max(-1000.0) * exact_sigmoid(x));
-    is_within(2.0, "gelu", value(curve::Gelu), |x| double::gelu(x).0);
-    is_within(2.0, "mish", value(curve::Mish), |x| {
+    is_within(2.2, "swish", value(curve::Swish), |x| x.max(-1000.0) * exact_sigmoid(x));
+    is_within(1.0, "gelu", value(curve::Gelu), |x| double::gelu(x).0);
+    is_within(1.0, "mish", value(curve::Mish), |x| {
         x.max(-1000.0) * x.exp().ln_1p().tanh()
     });
 }
