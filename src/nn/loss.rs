@@ -327,27 +327,36 @@ impl<F: Float> Kernel for SoftmaxCrossentropy<'_, F> {
         }
         // All exponentials in one loop: rows are often too short for SIMD.
         d.iter_mut().zip(&*y).for_each(|(e, &z)| *e = z.exp());
+        // So with the logarithms of the rows' sums; the columns are at least two, so that there is room for both.
         let rows = y.len() / columns;
-        let values = &mut values[..rows];
+        let (sums, rest) = values.split_at_mut(rows);
+        let losses = &mut rest[..rows];
+        for (sum, e) in sums.iter_mut().zip(d.chunks_exact(columns)) {
+            *sum = reduce::sum_in_lanes(e, |e| e);
+        }
+        losses
+            .iter_mut()
+            .zip(&*sums)
+            .for_each(|(log_sum, sum)| *log_sum = sum.ln());
         let each = y
             .chunks_exact_mut(columns)
             .zip(d.chunks_exact_mut(columns))
             .zip(t.chunks_exact(columns));
-        for (row, (((z, e), t), value)) in each.zip(values.iter_mut()).enumerate() {
+        for (row, ((z, e), t)) in each.enumerate() {
             let weight = weights.map_or(F::ONE, |weights| weights[row]);
-            let sum = reduce::sum_in_lanes(e, |e| e);
-            let (log_sum, mut loss, mut targets) = (sum.ln(), F::ZERO, F::ZERO);
+            let (sum, log_sum) = (sums[row], losses[row]);
+            let (mut loss, mut targets) = (F::ZERO, F::ZERO);
             for (&z, &t) in z.iter().zip(t) {
                 let t = t.mul_add(keep, spread);
                 loss = t.mul_add(log_sum - z, loss);
                 targets += t;
             }
-            *value = loss * weight;
+            losses[row] = loss * weight;
             for ((z, e), &t) in z.iter_mut().zip(e).zip(t) {
                 *z = *e / sum;
                 *e = targets.mul_add(*z, -t.mul_add(keep, spread)) * scale * weight;
             }
         }
-        Score::total(values, 1)
+        Score::total(losses, 1)
     }
 }

@@ -131,6 +131,43 @@ impl<F: Float> Kernel for Infer<'_, F> {
     }
 }
 
+/// Work on the columns of a matrix, a block of them at a time.
+trait Columns {
+    /// Takes the N columns from `first` on. Must be `#[inline(always)]`.
+    fn block<const N: usize>(&mut self, first: usize);
+}
+
+/// Takes all columns in blocks, whose constants and sums then stay in registers while the rows go by.
+#[inline(always)]
+fn in_blocks(columns: usize, work: &mut impl Columns) {
+    let mut first = 0;
+    while first + 32 <= columns {
+        work.block::<32>(first);
+        first += 32;
+    }
+    while first + 8 <= columns {
+        work.block::<8>(first);
+        first += 8;
+    }
+    while first < columns {
+        work.block::<1>(first);
+        first += 1;
+    }
+}
+
+/// The N numbers from `first` on.
+#[inline(always)]
+fn at<F: Copy, const N: usize>(numbers: &[F], first: usize) -> [F; N] {
+    *numbers[first..].first_chunk().expect("a block lies within the columns")
+}
+
+#[inline(always)]
+fn at_mut<F, const N: usize>(numbers: &mut [F], first: usize) -> &mut [F; N] {
+    numbers[first..]
+        .first_chunk_mut()
+        .expect("a block lies within the columns")
+}
+
 struct Normalize<'a, F> {
     x: &'a mut [F],
     y: &'a mut [F],
@@ -144,12 +181,21 @@ impl<F: Float> Kernel for Normalize<'_, F> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        let columns = self.mean.len();
-        let (mean, scale) = (self.mean, &self.inverse_deviation[..columns]);
-        let (gamma, beta) = (&self.gamma[..columns], &self.beta[..columns]);
-        for (x, y) in self.x.chunks_exact_mut(columns).zip(self.y.chunks_exact_mut(columns)) {
-            for column in 0..columns {
+    fn run(mut self) {
+        in_blocks(self.gamma.len(), &mut self);
+    }
+}
+
+impl<F: Float> Columns for Normalize<'_, F> {
+    #[inline(always)]
+    fn block<const N: usize>(&mut self, first: usize) {
+        let columns = self.gamma.len();
+        let (mean, scale): ([F; N], [F; N]) = (at(self.mean, first), at(self.inverse_deviation, first));
+        let (gamma, beta): ([F; N], [F; N]) = (at(self.gamma, first), at(self.beta, first));
+        let rows = self.x.chunks_exact_mut(columns).zip(self.y.chunks_exact_mut(columns));
+        for (x, y) in rows {
+            let (x, y): (&mut [F; N], &mut [F; N]) = (at_mut(x, first), at_mut(y, first));
+            for column in 0..N {
                 let normalized = (x[column] - mean[column]) * scale[column];
                 x[column] = normalized;
                 y[column] = normalized.mul_add(gamma[column], beta[column]);
@@ -171,27 +217,37 @@ impl<F: Float> Kernel for Backward<'_, F> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
+        in_blocks(self.gamma.len(), &mut self);
+    }
+}
+
+impl<F: Float> Columns for Backward<'_, F> {
+    #[inline(always)]
+    fn block<const N: usize>(&mut self, first: usize) {
         let columns = self.gamma.len();
-        let (gamma, scale) = (self.gamma, &self.inverse_deviation[..columns]);
-        let (d_gamma, d_beta) = (&mut self.d_gamma[..columns], &mut self.d_beta[..columns]);
-        d_gamma.fill(F::ZERO);
-        d_beta.fill(F::ZERO);
+        let (mut d_gamma, mut d_beta) = ([F::ZERO; N], [F::ZERO; N]);
         for (normalized, d) in self.normalized.chunks_exact(columns).zip(self.d.chunks_exact(columns)) {
-            for column in 0..columns {
+            let (normalized, d): ([F; N], [F; N]) = (at(normalized, first), at(d, first));
+            for column in 0..N {
                 d_gamma[column] = d[column].mul_add(normalized[column], d_gamma[column]);
                 d_beta[column] += d[column];
             }
         }
+        *at_mut(self.d_gamma, first) = d_gamma;
+        *at_mut(self.d_beta, first) = d_beta;
         let share = F::ONE / F::from_f64((self.d.len() / columns) as f64);
+        let (gamma, scale): ([F; N], [F; N]) = (at(self.gamma, first), at(self.inverse_deviation, first));
+        let factor: [F; N] = std::array::from_fn(|column| gamma[column] * scale[column]);
         for (normalized, d) in self
             .normalized
             .chunks_exact(columns)
             .zip(self.d.chunks_exact_mut(columns))
         {
-            for column in 0..columns {
+            let (normalized, d): ([F; N], &mut [F; N]) = (at(normalized, first), at_mut(d, first));
+            for column in 0..N {
                 let common = normalized[column].mul_add(d_gamma[column], d_beta[column]) * share;
-                d[column] = gamma[column] * scale[column] * (d[column] - common);
+                d[column] = factor[column] * (d[column] - common);
             }
         }
     }
