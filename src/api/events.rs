@@ -50,7 +50,7 @@ pub(super) async fn stream_job_events(
     LastEventId(last_number): LastEventId,
 ) -> Result<Response, ApiError> {
     let job = state.store.get_job(&tenant, id).await?;
-    job.ok_or_else(|| Problem::not_found("job"))?;
+    let job = job.ok_or_else(|| Problem::not_found("job"))?;
     let full = |_| {
         ApiError::new(
             Kind::TooManyRequests,
@@ -66,6 +66,7 @@ pub(super) async fn stream_job_events(
         tenant,
         id,
         last_number,
+        is_over: job.status.is_final(),
         read: VecDeque::new(),
         ended: false,
         _slot: slot,
@@ -117,6 +118,8 @@ struct Following {
     changes: Changes,
     /// Of the last event read.
     last_number: u64,
+    /// Whether all its events were stored before the first was read: a client that has seen them waits for nothing.
+    is_over: bool,
     /// Read and not yet sent.
     read: VecDeque<Event>,
     ended: bool,
@@ -152,6 +155,8 @@ impl Following {
             }
             if let Some(last) = self.read.back() {
                 self.last_number = last.number;
+            } else if self.is_over {
+                return None;
             } else if self
                 .state
                 .stop

@@ -121,6 +121,7 @@ pub(super) fn check(
     let classes = tables::check(spec, named, &mut faults);
     let inputs = match named.continued {
         Some(continued) => Ok(continued.encoder.width()),
+        None if spec.features.is_empty() => Err(vec![no_features()]),
         None => width_of(&named.dataset.columns, &spec.features, features_at),
     };
     let inputs = inputs.map_err(|found| faults.extend(found)).ok();
@@ -151,6 +152,11 @@ pub(super) fn check(
         (Some(plan), Some(classes)) if faults.is_empty() => Ok((plan, classes)),
         _ => Err(faults),
     }
+}
+
+/// Left out, the features are all columns that can be one; written, an empty list was refused when it was read.
+fn no_features() -> Fault {
+    Fault::new("/dataset", "has no column to predict from besides the target")
 }
 
 /// What a continued model brings along can't be given anew.
