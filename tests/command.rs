@@ -2,10 +2,11 @@
 
 mod server;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use server::{Server, trainyard};
+use server::{Server, tools_are_there, trainyard};
 
 const IRIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/iris.csv");
 
@@ -98,6 +99,42 @@ fn sigterm_while_a_job_trains_ends_a_server_with_success() {
     assert!(Command::new("kill").arg(id).status().unwrap().success());
     let status = server.process.wait().unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_demo_goes_through_a_second_time_and_the_calls_it_prints_work() {
+    if !tools_are_there(&["bash", "curl"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = trainyard();
+    demo.arg("demo").arg("--data-dir").arg(folder.path());
+    let first = succeed(demo.arg("--exit").output().unwrap());
+    for expected in [
+        "Total params: 5,187",
+        "Total params: 5,121",
+        "softmax by hand",
+        "All of it took",
+    ] {
+        assert!(first.contains(expected), "no {expected:?} in {first}");
+    }
+
+    let mut demo = trainyard();
+    demo.arg("demo").arg("--data-dir").arg(folder.path());
+    let mut demo = demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let lines: Vec<String> = lines.take_while(|line| !line.contains("stays up")).collect();
+    let calls = lines
+        .iter()
+        .skip_while(|line| !line.contains("Try it yourself"))
+        .skip(1);
+    let calls = calls.fold(String::new(), |script, line| script + line + "\n");
+    assert!(calls.matches("curl -s").count() > 2, "{lines:?}");
+    let calls = calls.replace("curl -s", "curl --silent --show-error --fail");
+    let answers = Command::new("bash").args(["-euc", &calls]).output();
+    let stopped = Command::new("kill").arg(demo.id().to_string()).status().unwrap();
+    assert!(stopped.success() && demo.wait().unwrap().success());
+    assert!(succeed(answers.unwrap()).contains(r#""label":"virginica""#));
 }
 
 fn client(server: &Server, arguments: &[&str]) -> Output {

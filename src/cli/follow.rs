@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use eventsource_stream::{Event, Eventsource};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio_stream::StreamExt;
 
 use super::client::Client;
@@ -62,12 +62,14 @@ struct Line {
 
 impl Line {
     fn new(follower: &Follower, job: &Job) -> Self {
-        let style = ProgressStyle::with_template("  {prefix:<22} {bar:24.cyan/blue} epoch {pos:>5}/{len} {msg}");
         let bar = follower.bars.as_ref().map(|bars| {
-            let bar = ProgressBar::new(job.progress.epochs)
-                .with_prefix(job.name.clone())
-                .with_message(job.status.clone());
-            bars.add(bar.with_style(style.expect("the template is a constant").progress_chars("━╸─")))
+            let template = "  {prefix:<20} {pos:>5}/{len} epochs  {bar:12.cyan/blue}  {wide_msg}";
+            let style = ProgressStyle::with_template(template).expect("the template is a constant");
+            let bar = bars.add(ProgressBar::new(job.progress.epochs));
+            bar.set_style(style.progress_chars("━╸─"));
+            bar.set_prefix(job.name.clone());
+            bar.set_message(job.status.clone());
+            bar
         });
         Self {
             name: job.name.clone(),
@@ -81,57 +83,47 @@ impl Line {
         let Ok(data) = serde_json::from_str::<Value>(&event.data) else {
             return;
         };
-        match event.event.as_str() {
-            "epoch" => {
-                let metrics = data["metrics"].as_object().cloned().unwrap_or_default();
-                self.epoch(data["epoch"].as_u64().unwrap_or_default(), &metrics);
+        match (event.event.as_str(), &self.bar) {
+            ("epoch", _) => {
+                let metrics = data["metrics"].as_object().map(figures).unwrap_or_default();
+                self.epoch(data["epoch"].as_u64().unwrap_or_default(), metrics);
             }
-            "status" => self.status(data["status"].as_str().unwrap_or_default()),
+            ("status", Some(bar)) => bar.set_message(data["status"].as_str().unwrap_or_default().to_owned()),
             _ => {}
         }
     }
 
-    fn epoch(&mut self, epoch: u64, metrics: &Map<String, Value>) {
+    fn epoch(&mut self, epoch: u64, metrics: String) {
         if let Some(bar) = &self.bar {
-            bar.set_message(figures(metrics));
+            bar.set_message(metrics);
             bar.set_position(epoch);
         } else if epoch >= self.next_epoch {
-            eprintln!(
-                "  {:<22} epoch {epoch:>5}/{}  {}",
-                self.name,
-                self.epochs,
-                figures(metrics)
-            );
+            eprintln!("{}", self.text(epoch, &metrics));
             self.next_epoch = (epoch + 1).max(self.next_epoch + self.epochs.div_ceil(5));
         }
     }
 
-    fn status(&self, status: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(status.to_owned());
+    /// The bar goes, one line that says how it ended stays.
+    fn finish(&self, job: &Job) {
+        let progress = &job.progress;
+        let mut end = vec![figures(&progress.metrics)];
+        match progress.batches_per_epoch {
+            Some(1) => end.push("1 batch an epoch".to_owned()),
+            Some(many) => end.push(format!("{many} batches an epoch")),
+            None => {}
+        }
+        end.push(format!("{} in {:.2} s", job.status, job.seconds()));
+        let text = self.text(progress.epoch, &end.join(", "));
+        match &self.bar {
+            Some(bar) => {
+                bar.println(text);
+                bar.finish_and_clear();
+            }
+            None => eprintln!("{text}"),
         }
     }
 
-    fn finish(&self, job: &Job) {
-        let progress = &job.progress;
-        let batches = progress
-            .batches_per_epoch
-            .map_or(String::new(), |batches| match batches {
-                1 => "1 batch an epoch, ".to_owned(),
-                many => format!("{many} batches an epoch, "),
-            });
-        let end = format!(
-            "{}  {} ({batches}{:.2} s)",
-            figures(&progress.metrics),
-            job.status,
-            job.seconds()
-        );
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(progress.epoch);
-                bar.abandon_with_message(end);
-            }
-            None => eprintln!("  {:<22} epoch {:>5}/{}  {end}", self.name, progress.epoch, self.epochs),
-        }
+    fn text(&self, epoch: u64, what: &str) -> String {
+        format!("  {:<20} {epoch:>5}/{} epochs  {what}", self.name, self.epochs)
     }
 }

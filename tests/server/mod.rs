@@ -52,3 +52,20 @@ impl Drop for Server {
         self.process.wait().ok();
     }
 }
+
+/// Says which tool is missing; where TRAINYARD_REQUIRE names it, that is a failure.
+pub(crate) fn tools_are_there(tools: &[&str]) -> bool {
+    let required = std::env::var("TRAINYARD_REQUIRE").unwrap_or_default();
+    let found = |tool: &str| {
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(tool).is_file())
+    };
+    let missing: Vec<&str> = tools.iter().copied().filter(|tool| !found(tool)).collect();
+    for tool in &missing {
+        assert!(
+            !required.split_whitespace().any(|name| name == *tool),
+            "{tool} is required and missing"
+        );
+        eprintln!("skipped: {tool} is not installed");
+    }
+    missing.is_empty()
+}

@@ -58,7 +58,7 @@ pub(super) async fn softmax(guide: &Guide, model: &str, prediction: &Value) -> R
             exponential,
             probability,
         } = term;
-        println!("  {class:<12} {logit:>10.5} {exponential:>16.3e} {probability:>12.3e} {server:>12.3e}");
+        println!("  {class:<12} {logit:>10.5} {exponential:>16.6} {probability:>12.6} {server:>12.6}");
     }
     Ok(())
 }

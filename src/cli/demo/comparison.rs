@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{Guide, heading, housing};
+use crate::cli::follow::Follower;
 use crate::cli::views::{Dataset, Job, figure};
 
 const EPOCHS: u64 = 100;
@@ -57,9 +58,10 @@ fn job(dataset: &Dataset, name: &str, optimizer: Value, batch_size: u64) -> Valu
 
 /// Submits all of them, then follows all at once; the server trains as many at a time as it has workers.
 async fn side_by_side<const N: usize>(guide: &Guide, jobs: [Value; N]) -> Result<Vec<Job>> {
+    let follower = Follower::on_stderr();
     let mut running = JoinSet::new();
     for (index, job) in jobs.iter().enumerate() {
-        let (client, follower) = (guide.client.clone(), guide.follower.clone());
+        let (client, follower) = (guide.client.clone(), follower.clone());
         let job = client.submit(job).await?;
         running.spawn(async move { (index, follower.follow(&client, job).await) });
     }

@@ -61,7 +61,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<()> {
         result = exercises => {
             result??;
             if !args.exit {
-                println!("\nThe server stays up at {} ({0}/docs documents its API). Ctrl-C ends it.", server.url());
+                println!("\nThe server stays up: {} in a browser documents its API. Ctrl-C ends it.", server.url());
                 interrupted.await;
             }
         }
@@ -72,15 +72,11 @@ pub(super) async fn run(args: DemoArgs) -> Result<()> {
 /// What every exercise needs.
 struct Guide {
     client: Client,
-    follower: Follower,
 }
 
 async fn exercises(client: Client) -> Result<()> {
     let started = Instant::now();
-    let guide = Guide {
-        follower: Follower::on_stderr(),
-        client,
-    };
+    let guide = Guide { client };
     let iris = guide
         .upload("iris", include_bytes!("../../../examples/data/iris.csv"))
         .await?;
@@ -116,7 +112,7 @@ impl Guide {
 
     async fn train(&self, job: &Value) -> Result<Job> {
         let job = self.client.submit(job).await.context("the job was refused")?;
-        self.follower.follow(&self.client, job).await
+        Follower::on_stderr().follow(&self.client, job).await
     }
 
     async fn print_summary(&self, model: &str) -> Result<()> {
