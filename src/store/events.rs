@@ -196,17 +196,14 @@ mod tests {
             .unwrap();
         let all = [rows, more].concat();
 
-        let mut read = Vec::new();
-        loop {
-            let after = read.last().map_or(0, |row: &EpochRow| row.epoch);
-            let page = store.history(&tenant, id, after, 77).await.unwrap();
-            if page.is_empty() {
-                break;
-            }
-            read.extend(page);
+        let mut read: Vec<EpochRow> = Vec::new();
+        for _ in 0..all.len().div_ceil(77) {
+            let after = read.last().map_or(0, |row| row.epoch);
+            read.extend(store.history(&tenant, id, after, 77).await.unwrap());
         }
         assert_eq!(read, all);
         assert_eq!(store.history(&tenant, id, 499, 3).await.unwrap(), all[499..502]);
+        assert_eq!(store.history(&tenant, id, 510, 3).await.unwrap(), []);
 
         let events = store.events_after(&tenant, id, 500, 5).await.unwrap();
         let numbers: Vec<_> = events.iter().map(|event| (event.number, event.kind)).collect();

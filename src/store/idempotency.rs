@@ -206,6 +206,26 @@ mod tests {
         assert_eq!(done.into_iter().sum::<i32>(), 1);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_request_that_comes_just_as_the_first_completes_is_not_done_again() {
+        let (_directory, store) = samples::open().await;
+        for round in 0..200 {
+            let key = format!("key {round}");
+            let first = fresh(&store, &key, "a").await;
+            let (asking, asked) = (store.clone(), key.clone());
+            let second = tokio::spawn(async move {
+                loop {
+                    match reserve(&asking, &asked, "a").await {
+                        Reply::InFlight => {}
+                        reply => return matches!(reply, Reply::Replay(_)),
+                    }
+                }
+            });
+            first.complete(answer()).await.unwrap();
+            assert!(second.await.unwrap(), "{key} was given to both");
+        }
+    }
+
     #[tokio::test]
     async fn an_answer_expires() {
         let (_directory, store) = samples::open().await;

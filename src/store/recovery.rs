@@ -155,6 +155,8 @@ mod tests {
             store = samples::crash(&directory, store).await;
         }
         assert_eq!(samples::claim(&store).await.job.attempt, 2);
+        let store = samples::crash(&directory, store).await;
+        assert_eq!(samples::claim(&store).await.job.attempt, 3, "one crash fails no job");
     }
 
     #[tokio::test]
