@@ -1,7 +1,6 @@
 //! The real binary, and a server run by it.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
