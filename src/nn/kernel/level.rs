@@ -101,35 +101,29 @@ pub trait Kernel {
 /// Runs `kernel` with the instructions of [`Level::current`].
 #[inline]
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    dispatch_at(Level::current(), kernel)
+    match Level::current() {
+        Level::Portable => kernel.run(),
+        // SAFETY: a level becomes current only after `is_supported` has found all its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { avx2(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { avx512(kernel) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("only x86-64 has other levels"),
+    }
 }
 
-/// Runs `kernel` with the instructions of a level that the caller has from [`Level::current`].
-#[inline]
-pub(super) fn dispatch_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run()
-        }
-        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-        fn avx512<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run()
-        }
-        match level {
-            Level::Portable => kernel.run(),
-            // SAFETY: a level becomes current only after `is_supported` has found all its instructions.
-            Level::Avx2 => unsafe { avx2(kernel) },
-            // SAFETY: as above.
-            Level::Avx512 => unsafe { avx512(kernel) },
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = level;
-        kernel.run()
-    }
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run()
 }
 
 /// Runs `check` at every level of this machine. Levels belong to the process, so one such test at a time.

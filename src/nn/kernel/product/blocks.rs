@@ -9,8 +9,7 @@ use super::Start;
 use super::lanes::Lanes;
 use super::pack::{Panels, Right};
 use super::tile::{Begin, Left, Output, Panel, tile};
-use crate::nn::kernel::level::dispatch_at;
-use crate::nn::kernel::{Float, Kernel, Level};
+use super::{Float, Kernel};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
@@ -29,13 +28,14 @@ pub(super) struct Problem<'a, F> {
     pub(super) transposed: bool,
     /// How many threads take part. Not with `transposed`.
     pub(super) pieces: usize,
-    /// From [`Level::current`].
-    pub(super) level: Level,
 }
 
 impl<F: Float> Problem<'_, F> {
-    /// With tiles of MR rows and NV registers; `V` must be one of the level's. All threads read one packing.
-    pub(super) fn run<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], room: &mut Vec<F>) {
+    /// With tiles of MR rows and NV registers. All threads read one packing.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    pub(super) unsafe fn run<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], room: &mut Vec<F>) {
         let [m, k, c] = self.size;
         let width = NV * V::N;
         let packed = self.right.packed_panels([m, k, c], width);
@@ -47,16 +47,15 @@ impl<F: Float> Problem<'_, F> {
         if length > 0 {
             let pack = |(p, panel): (usize, &mut [F])| {
                 let column = (packed.start + p) * width;
-                dispatch_at(
-                    self.level,
-                    Pack::<F, V> {
-                        problem: self,
-                        column,
-                        width,
-                        panel,
-                        lanes: PhantomData,
-                    },
-                );
+                let pack = Pack::<F, V> {
+                    problem: self,
+                    column,
+                    width,
+                    panel,
+                    lanes: PhantomData,
+                };
+                // SAFETY: the caller's promise.
+                unsafe { V::dispatch(pack) };
             };
             if self.pieces > 1 {
                 room.par_chunks_mut(k * width).enumerate().for_each(pack);
@@ -73,16 +72,15 @@ impl<F: Float> Problem<'_, F> {
             width,
         };
         let work = |rows, out: &mut [F]| {
-            dispatch_at(
-                self.level,
-                Tiles::<F, V, MR, NV> {
-                    problem: self,
-                    panels,
-                    rows,
-                    out,
-                    lanes: PhantomData,
-                },
-            );
+            let tiles = Tiles::<F, V, MR, NV> {
+                problem: self,
+                panels,
+                rows,
+                out,
+                lanes: PhantomData,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { V::dispatch(tiles) };
         };
         if self.pieces > 1 {
             let rows = m.div_ceil(self.pieces);
@@ -107,7 +105,7 @@ impl<F: Float, V: Lanes<F>> Kernel for Pack<'_, F, V> {
     #[inline(always)]
     fn run(self) {
         let [_, k, c] = self.problem.size;
-        // SAFETY: `multiply` takes `V` from the level, which the processor supports.
+        // SAFETY: only `Problem::run` makes these, with its caller's promise.
         unsafe {
             self.problem
                 .right
@@ -194,7 +192,7 @@ fn tile_of_height<F: Float, V: Lanes<F>, const MR: usize, const NV: usize>(
     output: Output<'_, F>,
 ) {
     // `MR` is known to the compiler: tiles higher than that are not compiled.
-    // SAFETY: `multiply` takes `V` from the level, which the processor supports.
+    // SAFETY: only `Problem::run` makes these, with its caller's promise.
     unsafe {
         match height {
             1 => tile::<F, V, 1, NV>(k, a, b, output),

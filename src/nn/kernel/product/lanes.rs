@@ -1,10 +1,16 @@
 //! SIMD registers, for the few loops where the compiler doesn't find them by itself.
 
-use super::Float;
+use super::{Float, Kernel};
 
 /// `N` numbers in a register.
 pub trait Lanes<F>: Copy {
     const N: usize;
+
+    /// Runs `kernel` compiled for the register's instructions.
+    ///
+    /// # Safety
+    /// The processor has the register's instructions.
+    unsafe fn dispatch<K: Kernel>(kernel: K) -> K::Output;
 
     /// # Safety
     /// The processor has the register's instructions, and `from` is good for reading `N` numbers.
@@ -43,6 +49,10 @@ pub trait Lanes<F>: Copy {
 impl<F: Float> Lanes<F> for [F; 8] {
     const N: usize = 8;
 
+    unsafe fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run()
+    }
+
     #[inline(always)]
     unsafe fn load(from: *const F) -> Self {
         // SAFETY: the caller's promise.
@@ -71,11 +81,18 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::Lanes;
+    use crate::nn::kernel::Kernel;
+    use crate::nn::kernel::level::{avx2, avx512};
 
     macro_rules! lanes {
-        ($float:ident $n:literal $register:ident $load:ident $store:ident $splat:ident $mul_add:ident $($more:item)?) => {
+        ($float:ident $n:literal $register:ident $dispatch:ident $load:ident $store:ident $splat:ident $mul_add:ident $($more:item)?) => {
             impl Lanes<$float> for $register {
                 const N: usize = $n;
+
+                unsafe fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+                    // SAFETY: the caller's promise.
+                    unsafe { $dispatch(kernel) }
+                }
 
                 #[inline(always)]
                 unsafe fn load(from: *const $float) -> Self {
@@ -105,10 +122,10 @@ mod x86 {
             }
         };
     }
-    lanes!(f64 4 __m256d _mm256_loadu_pd _mm256_storeu_pd _mm256_set1_pd _mm256_fmadd_pd);
-    lanes!(f32 16 __m512 _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps);
-    lanes!(f64 8 __m512d _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
-    lanes!(f32 8 __m256 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
+    lanes!(f64 4 __m256d avx2 _mm256_loadu_pd _mm256_storeu_pd _mm256_set1_pd _mm256_fmadd_pd);
+    lanes!(f32 16 __m512 avx512 _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps);
+    lanes!(f64 8 __m512d avx512 _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
+    lanes!(f32 8 __m256 avx2 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             // Halves of rows j and j+4 are loaded into one register, so that the rest happens inside halves.

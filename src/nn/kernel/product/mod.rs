@@ -12,7 +12,7 @@ use blocks::Problem;
 use pack::Right;
 use tile::Left;
 
-use super::{Float, Level};
+use super::{Float, Kernel, Level};
 
 /// Room for packed panels, kept by the caller so that no call allocates once it has grown; and whether a product that
 /// pays for it may use the threads of rayon's current pool.
@@ -42,6 +42,11 @@ impl<F: Float> Workspace<F> {
     /// Whether products may use the threads of rayon's current pool from now on; the bits stay the same.
     pub fn set_parallel(&mut self, parallel: bool) {
         self.parallel = parallel;
+    }
+
+    /// Whether work may be shared out among the threads of rayon's current pool.
+    pub fn is_parallel(&self) -> bool {
+        self.parallel
     }
 }
 
@@ -146,7 +151,6 @@ fn multiply<F: Float>(
     let [m, c] = if transposed { [columns, rows] } else { [rows, columns] };
     let parallel = workspace.parallel && !transposed && m * inner * c >= WORTH_A_THREAD;
     let pieces = if parallel { rayon::current_num_threads() } else { 1 };
-    let level = Level::current();
     let problem = Problem {
         left,
         right,
@@ -154,21 +158,23 @@ fn multiply<F: Float>(
         start,
         transposed,
         pieces,
-        level,
     };
     let room = &mut workspace.panels;
-    match (level, m) {
-        (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, room),
-        #[cfg(target_arch = "x86_64")]
-        (_, 1) => problem.run::<F::Avx2, 1, 8>(out, room),
-        #[cfg(target_arch = "x86_64")]
-        (_, 2) => problem.run::<F::Avx2, 2, 4>(out, room),
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, room),
-        #[cfg(target_arch = "x86_64")]
-        (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, room),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => unreachable!("only x86-64 has other levels"),
+    // SAFETY: a level is current only where the processor has its instructions.
+    unsafe {
+        match (Level::current(), m) {
+            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, room),
+            #[cfg(target_arch = "x86_64")]
+            (_, 1) => problem.run::<F::Avx2, 1, 8>(out, room),
+            #[cfg(target_arch = "x86_64")]
+            (_, 2) => problem.run::<F::Avx2, 2, 4>(out, room),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, room),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, room),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("only x86-64 has other levels"),
+        }
     }
 }
 

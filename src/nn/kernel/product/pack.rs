@@ -37,11 +37,15 @@ impl<F: Float> Right<'_, F> {
         match self {
             Right::Rows(data) => {
                 for (to, from) in panel.chunks_exact_mut(width).zip(data.chunks_exact(c)) {
+                    let from = &from[column..column + columns];
                     if columns == width {
-                        to.copy_from_slice(&from[column..column + width]);
+                        for (to, from) in to.chunks_exact_mut(V::N).zip(from.chunks_exact(V::N)) {
+                            // SAFETY: both have `V::N` elements; the instructions are the caller's promise.
+                            unsafe { V::load(from.as_ptr()).store(to.as_mut_ptr()) };
+                        }
                     } else {
-                        to.fill(F::ZERO);
-                        to[..columns].copy_from_slice(&from[column..]);
+                        to[..columns].copy_from_slice(from);
+                        to[columns..].fill(F::ZERO);
                     }
                 }
             }

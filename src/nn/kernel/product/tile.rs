@@ -99,7 +99,7 @@ pub(super) unsafe fn tile<F: Float, V: Lanes<F>, const MR: usize, const NV: usiz
         // SAFETY: `step < k`, so these reads end at or before the last ones, which the asserts found inside the slices;
         // the instructions are the caller's promise.
         unsafe {
-            let right: [V; NV] = std::array::from_fn(|v| V::load(right.add(step * b.stride + v * V::N)));
+            let right: [V; NV] = load_all(right.add(step * b.stride));
             for (r, sums) in sums.iter_mut().enumerate() {
                 let left = V::splat(*left.add(step * a.step + r * a.row));
                 for (sum, right) in sums.iter_mut().zip(right) {
@@ -112,39 +112,66 @@ pub(super) unsafe fn tile<F: Float, V: Lanes<F>, const MR: usize, const NV: usiz
     unsafe { output.store(sums) };
 }
 
+/// # Safety
+/// The processor has the instructions of `V`, and `from` is good for reading `NV·V::N` numbers.
+#[inline(always)]
+unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *const F) -> [V; NV] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut registers = [V::load(from); NV];
+        for (v, register) in registers.iter_mut().enumerate().skip(1) {
+            *register = V::load(from.add(v * V::N));
+        }
+        registers
+    }
+}
+
+// The sums must stay in registers, so no loop that the compiler can't unroll may index them: what lies over the edge of
+// the result goes through a buffer.
 impl<F: Float> Output<'_, F> {
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
     unsafe fn begin<V: Lanes<F>, const MR: usize, const NV: usize>(&self) -> [[V; NV]; MR] {
-        let [row, column] = self.strides;
         let width = NV * V::N;
-        // SAFETY: every slice that is read has `width` elements; the instructions are the caller's promise.
+        let whole = self.columns == width;
+        let [row, column] = self.strides;
+        // SAFETY: each slice that is read has `width` elements; the instructions are the caller's promise.
         unsafe {
-            let registers = |values: &[F]| -> [V; NV] {
-                let values = &values[..width];
-                std::array::from_fn(|v| V::load(values.as_ptr().add(v * V::N)))
-            };
-            let whole = self.columns == width;
-            let mut edge = [F::ZERO; WIDEST];
+            let mut sums = [[V::splat(F::ZERO); NV]; MR];
             match self.begin {
-                Begin::Zero => [[V::splat(F::ZERO); NV]; MR],
-                Begin::Row(bias) if whole => [registers(bias); MR],
+                Begin::Zero => {}
+                Begin::Row(bias) if whole => sums = [load_all(bias[..width].as_ptr()); MR],
                 Begin::Row(bias) => {
+                    let mut edge = [F::ZERO; WIDEST];
                     edge[..self.columns].copy_from_slice(&bias[..self.columns]);
-                    [registers(&edge); MR]
+                    sums = [load_all(edge[..width].as_ptr()); MR];
                 }
-                Begin::Column(bias) => std::array::from_fn(|r| [V::splat(bias[r]); NV]),
-                Begin::Continue if whole && column == 1 => std::array::from_fn(|r| registers(&self.out[r * row..])),
-                Begin::Continue => std::array::from_fn(|r| {
-                    let values = self.out[r * row..].iter().step_by(column);
-                    edge[..self.columns]
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(edge, &value)| *edge = value);
-                    registers(&edge)
-                }),
+                Begin::Column(bias) => {
+                    for (sums, &bias) in sums.iter_mut().zip(&bias[..MR]) {
+                        *sums = [V::splat(bias); NV];
+                    }
+                }
+                Begin::Continue if whole && column == 1 => {
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        *sums = load_all(self.out[r * row..][..width].as_ptr());
+                    }
+                }
+                Begin::Continue => {
+                    let mut edge = [[F::ZERO; WIDEST]; MR];
+                    for (r, edge) in edge.iter_mut().enumerate() {
+                        let out = self.out[r * row..].iter().step_by(column);
+                        edge[..self.columns]
+                            .iter_mut()
+                            .zip(out)
+                            .for_each(|(edge, &out)| *edge = out);
+                    }
+                    for (sums, edge) in sums.iter_mut().zip(&edge) {
+                        *sums = load_all(edge[..width].as_ptr());
+                    }
+                }
             }
+            sums
         }
     }
 
@@ -152,26 +179,33 @@ impl<F: Float> Output<'_, F> {
     /// The processor has the instructions of `V`.
     #[inline(always)]
     unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(&mut self, sums: [[V; NV]; MR]) {
-        let [row, column] = self.strides;
         let width = NV * V::N;
-        let put = |sums: [V; NV], to: &mut [F]| {
-            let to = &mut to[..width];
-            for (v, sums) in sums.into_iter().enumerate() {
-                // SAFETY: `to` has `width` elements; the instructions are the caller's promise.
-                unsafe { sums.store(to.as_mut_ptr().add(v * V::N)) };
+        let [row, column] = self.strides;
+        if self.columns == width && column == 1 {
+            for (r, sums) in sums.into_iter().enumerate() {
+                // SAFETY: the slice has `width` elements; the instructions are the caller's promise.
+                unsafe { store_all(sums, self.out[r * row..][..width].as_mut_ptr()) };
             }
-        };
-        for (r, sums) in sums.into_iter().enumerate() {
-            if self.columns == width && column == 1 {
-                put(sums, &mut self.out[r * row..]);
-            } else {
-                let mut edge = [F::ZERO; WIDEST];
-                put(sums, &mut edge);
-                let values = self.out[r * row..].iter_mut().step_by(column);
-                values
-                    .zip(&edge[..self.columns])
-                    .for_each(|(value, &edge)| *value = edge);
+        } else {
+            let mut edge = [[F::ZERO; WIDEST]; MR];
+            for (sums, edge) in sums.into_iter().zip(&mut edge) {
+                // SAFETY: as above.
+                unsafe { store_all(sums, edge[..width].as_mut_ptr()) };
+            }
+            for (r, edge) in edge.iter().enumerate() {
+                let out = self.out[r * row..].iter_mut().step_by(column);
+                out.zip(&edge[..self.columns]).for_each(|(out, &edge)| *out = edge);
             }
         }
+    }
+}
+
+/// # Safety
+/// The processor has the instructions of `V`, and `to` is good for writing `NV·V::N` numbers.
+#[inline(always)]
+unsafe fn store_all<F: Float, V: Lanes<F>, const NV: usize>(registers: [V; NV], to: *mut F) {
+    for (v, register) in registers.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { register.store(to.add(v * V::N)) };
     }
 }
