@@ -154,7 +154,7 @@ impl<F: Float> Pass<F> {
             products: &mut self.products,
         };
         for (index, operation) in operations.iter().enumerate().skip(first).rev() {
-            let trace = &self.values[index][..rows * operation.inputs];
+            let trace = &mut self.values[index][..rows * operation.inputs];
             let statistics = &self.statistics[index][..operation.statistics(rows)];
             operation.backward(
                 &mut context,

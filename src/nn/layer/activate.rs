@@ -1,5 +1,7 @@
 //! An activation as an operation of its own.
 
+use rayon::prelude::*;
+
 use crate::nn::activation::{Activation, with_curve};
 use crate::nn::kernel::{Float, Kernel, curve, dispatch, reduce};
 
@@ -8,25 +10,39 @@ pub(super) struct Activate(pub(super) Activation);
 
 impl Activate {
     /// `y = f(z)`; the trace is f′(z), for softmax y itself. `z`, `y` (n,o).
-    pub(super) fn forward<F: Float>(&self, columns: usize, z: &mut [F], y: &mut [F]) {
-        with_curve!(self.0, curve => curve::apply_with_slope(curve, z, y), softmax => {
+    pub(super) fn forward<F: Float>(&self, parallel: bool, columns: usize, z: &mut [F], y: &mut [F]) {
+        with_curve!(self.0, curve => {
+            in_shares(parallel, z, y, |z, y| curve::apply_with_slope(curve, z, y));
+        }, softmax => {
             reduce::softmax_rows(z, columns);
             y.copy_from_slice(z);
         }, linear => y.copy_from_slice(z));
     }
 
     /// `d_z = d_y·f′(z)`; for softmax d_zⱼ = yⱼ·(d_yⱼ − Σₖ d_yₖ·yₖ).
-    pub(super) fn backward<F: Float>(&self, columns: usize, trace: &[F], d: &mut [F]) {
+    pub(super) fn backward<F: Float>(&self, parallel: bool, columns: usize, trace: &mut [F], d: &mut [F]) {
         match self.0 {
             Activation::Linear => {}
             Activation::Softmax => dispatch(SoftmaxBackward { y: trace, d, columns }),
-            _ => curve::backward(trace, d),
+            _ => in_shares(parallel, trace, d, |trace, d| curve::backward(trace, d)),
         }
     }
 
     /// `z ← f(z)`, with the bits of [`Self::forward`].
     pub(super) fn infer<F: Float>(&self, columns: usize, z: &mut [F]) {
         with_curve!(self.0, curve => curve::apply(curve, z), softmax => reduce::softmax_rows(z, columns), linear => ());
+    }
+}
+
+/// Numbers that a thread takes at a time: less work would not pay for the handing out.
+const SHARE: usize = 1 << 14;
+
+/// Does element by element what threads, if there are any, may share.
+fn in_shares<F: Float>(parallel: bool, a: &mut [F], b: &mut [F], work: impl Fn(&mut [F], &mut [F]) + Sync) {
+    if parallel && a.len() >= 2 * SHARE {
+        a.par_chunks_mut(SHARE).zip(b.par_chunks_mut(SHARE)).for_each(|(a, b)| work(a, b));
+    } else {
+        work(a, b);
     }
 }
 

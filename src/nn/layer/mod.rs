@@ -189,7 +189,7 @@ impl Operation {
     ) {
         match &self.kind {
             Kind::Dense(dense) => dense.forward(context, x, y),
-            Kind::Activate(activate) => activate.forward(self.outputs, x, y),
+            Kind::Activate(activate) => activate.forward(context.products.is_parallel(), self.outputs, x, y),
             Kind::BatchNormalization(layer) => layer.forward(context, moving, statistics, x, y),
             Kind::LayerNormalization(layer) => layer.forward(context, statistics, x, y),
             Kind::Dropout(dropout) => dropout.forward(random.clone().stream(self.layer as u64), x, y),
@@ -201,7 +201,7 @@ impl Operation {
         &self,
         context: &mut Context<'_, F>,
         statistics: &[F],
-        trace: &[F],
+        trace: &mut [F],
         d: &mut Turns<F>,
         gradients: &mut [F],
         wants_d_x: bool,
@@ -213,7 +213,7 @@ impl Operation {
                 dense.backward(context, trace, d_y, d_x, gradients);
                 d.swap();
             }
-            Kind::Activate(activate) => activate.backward(self.outputs, trace, d_y),
+            Kind::Activate(activate) => activate.backward(context.products.is_parallel(), self.outputs, trace, d_y),
             Kind::BatchNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
             Kind::LayerNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
             Kind::Dropout(dropout) => dropout.backward(trace, d_y),
