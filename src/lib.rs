@@ -2,11 +2,20 @@
 //!
 //! The folders are the layers; an arrow only ever points down this list.
 
-pub mod api;
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod cli;
+
+pub mod api;
+
 pub mod training;
+
 pub mod serving;
+
 pub mod store;
+
 pub mod domain;
+
 pub mod data;
+
 pub mod nn;

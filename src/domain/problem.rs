@@ -65,7 +65,10 @@ impl Problem {
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             source: Some(source.into()),
-            ..Self::new(Kind::Internal, "The server failed; the fault is not yours. Its log has the request id.")
+            ..Self::new(
+                Kind::Internal,
+                "The server failed; the fault is not yours. Its log has the request id.",
+            )
         }
     }
 
