@@ -109,3 +109,6 @@ fn read_metrics(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Metr
     }
     Some(metrics)
 }
+
+#[cfg(test)]
+mod tests;
