@@ -74,7 +74,7 @@ vocabulary! {
             /// Whether the decay starts again, over twice, thrice … the steps, once it has ended.
             cycle: bool [boolean] = false,
         }
-        /// values[0] while step ≤ boundaries[0], then values[1] while step ≤ boundaries[1], … and the last value after.
+        /// `values[i]` at the first i with step ≤ `boundaries[i]`, and the last value after all of them.
         "piecewise_constant_decay" => PiecewiseConstantDecay(PiecewiseConstantDecaySpec, PiecewiseConstantDecayType)
         required {
             /// Rising step numbers.
