@@ -1,4 +1,4 @@
-//! The stored form of weights, optimizer states and checkpoints: `trainyard KIND VERSION\n`, the value in postcard,
+//! The stored form of weights, optimizer states, checkpoints and sessions: `trainyard KIND VERSION\n`, the value in postcard,
 //! SHA-256 over both. What was cut short, flipped or written by another version is told apart from what is good.
 
 use serde::Serialize;
@@ -15,6 +15,7 @@ pub enum Kind {
     Weights,
     Optimizer,
     Checkpoint,
+    Session,
 }
 
 impl Kind {
@@ -23,6 +24,7 @@ impl Kind {
             Self::Weights => b"trainyard weights 1\n",
             Self::Optimizer => b"trainyard optimizer 1\n",
             Self::Checkpoint => b"trainyard checkpoint 1\n",
+            Self::Session => b"trainyard session 1\n",
         }
     }
 }

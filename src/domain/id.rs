@@ -76,6 +76,8 @@ ids! {
     JobId = "job_", "^job_[0-9a-f]{32}$", "job_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
     /// A trained network.
     ModelId = "mdl_", "^mdl_[0-9a-f]{32}$", "mdl_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    /// A training loop that a client runs.
+    SessionId = "ses_", "^ses_[0-9a-f]{32}$", "ses_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
     /// An API key.
     KeyId = "key_", "^key_[0-9a-f]{32}$", "key_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
 }

@@ -10,4 +10,5 @@ pub mod job_spec;
 pub mod model;
 pub mod page;
 pub mod problem;
+pub mod session;
 pub mod tenant;

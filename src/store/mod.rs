@@ -21,6 +21,7 @@ mod progress;
 mod recovery;
 #[cfg(test)]
 mod samples;
+mod sessions;
 mod submission;
 
 use std::fs::{self, File, TryLockError};
@@ -37,6 +38,7 @@ pub use keys::FoundKey;
 pub use moves::Move;
 pub use outcome::{NewModel, Outcome, Settled};
 pub use progress::{Hold, ProgressUpdate};
+pub use sessions::SessionFiles;
 pub use submission::{NewJob, Submission};
 
 use crate::domain::id::JobId;
@@ -49,6 +51,7 @@ pub struct Store(Arc<Parts>);
 struct Parts {
     database: Database,
     blobs: Blobs,
+    sessions: SessionFiles,
     in_flight: InFlight,
     /// Locked, for as long as any part of the store lives.
     _lock: File,
@@ -72,17 +75,20 @@ impl Store {
         create_private_folder(directory)?;
         let lock = lock(directory)?;
         let blobs = Blobs::prepare(directory)?;
+        let sessions = SessionFiles::prepare(directory)?;
         let database = Database::open(directory).await?;
         blobs::fsync_folder(directory)?;
         let store = Self(Arc::new(Parts {
             database,
             blobs,
+            sessions,
             in_flight: InFlight::default(),
             _lock: lock,
         }));
         store.recover_jobs().await?;
         store.sweep_artifacts().await?;
         store.sweep_blobs().await?;
+        store.sweep_sessions().await?;
         Ok(store)
     }
 

@@ -48,6 +48,28 @@ impl Store {
         ids.iter().map(|id| parsed("model", id)).collect()
     }
 
+    /// Stores a model that no job made.
+    pub async fn insert_model(&self, tenant: &TenantId, new: &NewModel) -> Result<(), StoreError> {
+        let artifacts = [&new.parts.weights[..], &new.parts.optimizer_state[..]];
+        let staged = self.stage_artifacts(tenant, &artifacts).await?;
+        let stored = self.insert_staged_model(tenant, new, &staged).await;
+        if stored.is_err() {
+            self.discard_staged(tenant, &staged).await;
+        }
+        stored
+    }
+
+    async fn insert_staged_model(
+        &self,
+        tenant: &TenantId,
+        new: &NewModel,
+        staged: &[Staged<'_>],
+    ) -> Result<(), StoreError> {
+        let mut write = self.database().begin().await?;
+        insert_model(&mut write, tenant, new, &staged[0], &staged[1]).await?;
+        self.database().commit(write).await
+    }
+
     /// Deletes a model that no unfinished job continues.
     pub async fn delete_model(&self, tenant: &TenantId, id: ModelId) -> Result<Deletion, StoreError> {
         let mut write = self.database().begin().await?;

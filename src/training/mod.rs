@@ -12,6 +12,7 @@ mod priority;
 mod progress;
 mod runner;
 mod samples;
+pub mod session;
 mod submission;
 mod tables;
 mod worker;

@@ -2,6 +2,8 @@
 
 mod failures;
 mod interruptions;
+mod keras_sessions;
 mod learning;
 mod predictions;
+mod sessions;
 mod yard;

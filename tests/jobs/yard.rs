@@ -19,6 +19,7 @@ use trainyard::domain::problem::Problem;
 use trainyard::domain::tenant::TenantId;
 use trainyard::serving::Serving;
 use trainyard::store::Store;
+use trainyard::training::session::{SessionOptions, Sessions};
 use trainyard::training::{Runner, RunnerOptions};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -28,6 +29,7 @@ pub(crate) struct Yard {
     pub(crate) store: Store,
     pub(crate) runner: Runner,
     pub(crate) serving: Serving,
+    pub(crate) sessions: Sessions,
     pub(crate) tenant: TenantId,
     pub(crate) shutdown: CancellationToken,
 }
@@ -47,6 +49,14 @@ impl Yard {
         Self {
             runner: Runner::start(store.clone(), options, shutdown.clone()).await.unwrap(),
             serving: Serving::new(store.clone(), 1 << 20),
+            sessions: Sessions::start(
+                store.clone(),
+                SessionOptions {
+                    max_sessions: 3,
+                    ..SessionOptions::default()
+                },
+                shutdown.clone(),
+            ),
             tenant: TenantId::default(),
             store,
             shutdown,

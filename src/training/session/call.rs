@@ -1,0 +1,123 @@
+//! The calls that change a session, and their answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::nn::weights::{LayerWeights, Tensor};
+
+/// Rows as the network sees them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// (n, inputs)
+    pub x: Tensor,
+    /// (n, outputs): one-hot rows for classes, 0 or 1 for one output of two classes, else numbers.
+    pub y: Tensor,
+}
+
+/// A call that changes a session; such calls are numbered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Outputs in training mode: moving averages advance, dropout drops.
+    Forward {
+        /// (n, inputs)
+        x: Tensor,
+    },
+    /// Loss and gradients in training mode: moving averages advance, the weights stay.
+    Gradients(Batch),
+    /// One step of the optimizer with given gradients.
+    ApplyGradients { gradients: Vec<LayerWeights> },
+    /// Both, so many times with the same batch.
+    TrainOnBatch { batch: Batch, steps: u32 },
+    /// New weights; the optimizer's state stays.
+    SetWeights { weights: Vec<LayerWeights> },
+}
+
+/// What a changing call answers, as it is kept for those who send the call again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    Forward(Outputs),
+    Gradients(GradientsAnswer),
+    ApplyGradients(StepAnswer),
+    TrainOnBatch(TrainOnBatchAnswer),
+    SetWeights(StepAnswer),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Outputs {
+    /// (n, outputs)
+    pub y: Tensor,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GradientsAnswer {
+    /// The mean over the rows, with the penalties of the kernels.
+    #[schema(example = 592.1)]
+    pub loss: f64,
+    /// ∂loss/∂w for every weight that is trained, in the shape of `/weights`; not clipped.
+    pub gradients: Vec<LayerWeights>,
+    /// √Σ g² over all of them.
+    pub gradient_norm: f64,
+    /// The number of this call.
+    pub seq: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StepAnswer {
+    /// Updates of the weights that the optimizer has done.
+    #[schema(example = 1)]
+    pub step: u64,
+    /// The number of this call.
+    pub seq: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TrainOnBatchAnswer {
+    /// Of each step, before its update.
+    #[schema(example = json!([592.1, 588.4]))]
+    pub loss: Vec<f64>,
+    /// Updates of the weights that the optimizer has done.
+    #[schema(example = 2)]
+    pub step: u64,
+    /// The number of this call.
+    pub seq: u64,
+}
+
+impl Call {
+    /// The name of the call in the contract.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Forward { .. } => "forward",
+            Self::Gradients(_) => "gradients",
+            Self::ApplyGradients { .. } => "apply_gradients",
+            Self::TrainOnBatch { .. } => "train_on_batch",
+            Self::SetWeights { .. } => "weights",
+        }
+    }
+}
+
+impl Answer {
+    /// The name of its call in the contract.
+    pub(super) fn call(&self) -> &'static str {
+        match self {
+            Self::Forward(_) => "forward",
+            Self::Gradients(_) => "gradients",
+            Self::ApplyGradients(_) => "apply_gradients",
+            Self::TrainOnBatch(_) => "train_on_batch",
+            Self::SetWeights(_) => "weights",
+        }
+    }
+
+    /// About what it takes in memory and in a file.
+    pub(super) fn size_bytes(&self) -> usize {
+        let around = 64;
+        match self {
+            Self::Forward(outputs) => around + 4 * outputs.y.data.len(),
+            Self::Gradients(answer) => {
+                let tensors = answer.gradients.iter().flat_map(|layer| &layer.0);
+                around + tensors.map(|(_, tensor)| 4 * tensor.data.len()).sum::<usize>()
+            }
+            Self::TrainOnBatch(answer) => around + 8 * answer.loss.len(),
+            Self::ApplyGradients(_) | Self::SetWeights(_) => around,
+        }
+    }
+}

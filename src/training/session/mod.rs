@@ -1,0 +1,15 @@
+//! fit() opened up: the client writes the training loop, the server differentiates.
+//!
+//! A call that changes a session is answered once its state is in a file: what was answered is there after the process
+//! is killed at any moment. See `store/sessions.rs` for what a power cut may take.
+
+mod call;
+mod registry;
+mod requests;
+mod save;
+mod sequence;
+mod state;
+
+pub use call::{Answer, Batch, Call, GradientsAnswer, Outputs, StepAnswer, TrainOnBatchAnswer};
+pub use registry::{SessionOptions, Sessions};
+pub use requests::NewSession;
