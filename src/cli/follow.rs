@@ -106,14 +106,16 @@ impl Line {
     /// The bar goes, one line that says how it ended stays.
     fn finish(&self, job: &Job) {
         let progress = &job.progress;
-        let mut end = vec![figures(&progress.metrics)];
-        match progress.batches_per_epoch {
-            Some(1) => end.push("1 batch an epoch".to_owned()),
-            Some(many) => end.push(format!("{many} batches an epoch")),
-            None => {}
+        let batches = match progress.batches_per_epoch {
+            Some(1) => "1 batch an epoch, ".to_owned(),
+            Some(many) => format!("{many} batches an epoch, "),
+            None => String::new(),
+        };
+        let figures = figures(&progress.metrics);
+        let mut text = self.text(progress.epoch, &format!("{figures}  ({batches}{:.2} s)", job.seconds()));
+        if job.status != "succeeded" {
+            text += &format!(" {}", job.status);
         }
-        end.push(format!("{} in {:.2} s", job.status, job.seconds()));
-        let text = self.text(progress.epoch, &end.join(", "));
         match &self.bar {
             Some(bar) => {
                 bar.println(text);

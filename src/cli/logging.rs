@@ -38,7 +38,7 @@ impl LogArgs {
             .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-            LogFormat::Json => log.json().flatten_event(true).init(),
+            LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         }
         Ok(())
     }
