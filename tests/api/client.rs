@@ -159,13 +159,13 @@ impl Call<'_> {
 
     /// Sends without looking at the answer, for cleaning up while a trial fails.
     pub(crate) fn send_and_forget(self) {
-        let _ = runtime().block_on(self.request().send());
+        let _ = runtime().block_on(async { self.request().send().await });
     }
 
     /// Opens an event stream; it is read to its end with [`Events`].
     pub(crate) fn events(self) -> Events {
         let request = self.request().header("accept", "text/event-stream");
-        let response = runtime().block_on(request.send()).expect("an answer");
+        let response = runtime().block_on(async { request.send().await }).expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let answer = Answer {
             what: format!("{} {}", self.method, self.target),
@@ -274,9 +274,9 @@ impl Answer {
             self.what
         );
         for fault in problem["errors"].as_array().into_iter().flatten() {
-            let pointer_is_right = fault["pointer"]
-                .as_str()
-                .is_none_or(|at| at.is_empty() || at.starts_with('/'));
+            // In a query the pointer is the parameter's name.
+            let is_pointer = |at: &str| at.is_empty() || at.starts_with('/') || self.status == 400;
+            let pointer_is_right = fault["pointer"].as_str().is_none_or(is_pointer);
             let is_placed = fault["pointer"].is_string() || fault["line"].is_u64();
             let is_told = fault["detail"].as_str().is_some_and(|detail| !detail.is_empty());
             assert!(pointer_is_right && is_placed && is_told, "{}: {problem}", self.what);

@@ -244,6 +244,11 @@ fn an_unseen_category_is_encoded_as_unknown_and_named_in_a_warning() {
 }
 
 fn predict_csv(trained: &Trained, body: impl Into<Vec<u8>>) -> Vec<Vec<String>> {
+    predict_table(trained, body, b',')
+}
+
+/// The answer is delimited as the question was.
+fn predict_table(trained: &Trained, body: impl Into<Vec<u8>>, delimiter: u8) -> Vec<Vec<String>> {
     let call = client()
         .post(format!("/v1/models/{}/predict/csv", trained.model))
         .body("text/csv", body);
@@ -255,6 +260,7 @@ fn predict_csv(trained: &Trained, body: impl Into<Vec<u8>>) -> Vec<Vec<String>> 
     );
     let text = answer.text();
     let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
         .has_headers(false)
         .from_reader(text.as_bytes());
     reader
@@ -298,7 +304,7 @@ fn csv_columns_are_found_by_name_in_any_dialect() {
         })
         .collect();
     let (bytes, _, _) = encoding_rs::EUC_KR.encode(&reordered);
-    let records = predict_csv(&TRAINED_IRIS, bytes.into_owned());
+    let records = predict_table(&TRAINED_IRIS, bytes.into_owned(), b';');
     let plain = predict_csv(&TRAINED_IRIS, IRIS);
     for (a, b) in records.iter().zip(&plain).skip(1) {
         assert_eq!(a[5..], b[5..]);

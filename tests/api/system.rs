@@ -12,7 +12,7 @@ trials![
     a_refused_method_names_the_allowed_ones,
     answers_are_not_to_be_guessed_at_by_browsers,
     line_breaks_in_names_do_not_reach_the_log_raw,
-    the_log_and_the_answers_hold_no_paths_of_the_server,
+    a_failure_of_the_servers_own_tells_nothing_of_its_inside,
     a_second_server_on_the_same_folder_says_so_and_ends,
     sigterm_ends_it_in_good_order,
 ];
@@ -79,21 +79,33 @@ fn line_breaks_in_names_do_not_reach_the_log_raw() {
     );
 }
 
-fn the_log_and_the_answers_hold_no_paths_of_the_server() {
+fn a_failure_of_the_servers_own_tells_nothing_of_its_inside() {
     let server = Server::start(&[]);
     let dataset = upload(server.client(), "iris", IRIS);
-    std::fs::remove_dir_all(server.data_dir().join("blobs")).expect("the blobs lie in the data folder");
+    let blob = server
+        .data_dir()
+        .join("blobs")
+        .join(dataset["sha256"].as_str().expect("a hash"));
+    std::fs::remove_file(&blob)
+        .and_then(|()| std::fs::create_dir(&blob))
+        .expect("the blob lies under its hash");
     let answer = server
         .client()
-        .get(format!("/v1/datasets/{}/content", id(&dataset)))
-        .send_raw();
-    assert_eq!(answer.status, 500, "the server's own fault: {}", answer.text());
-    assert!(
-        !answer.text().contains("blobs") && !answer.text().contains("No such file"),
-        "{}",
-        answer.text()
-    );
+        .get(format!("/v1/datasets/{}/rows", id(&dataset)))
+        .send_raw()
+        .expect(500);
     assert_eq!(answer.json()["type"], "/problems/internal");
+    let said = answer.text().to_lowercase();
+    assert!(
+        !said.contains("blobs") && !said.contains("directory") && !said.contains("os error"),
+        "{said}"
+    );
+    let request_id = answer.header("x-request-id").expect("an id");
+    let cause = server
+        .log()
+        .lines()
+        .any(|line| line.contains(request_id) && line.contains("directory"));
+    assert!(cause, "the log has the cause under the request's id: {}", server.log());
 }
 
 fn a_second_server_on_the_same_folder_says_so_and_ends() {

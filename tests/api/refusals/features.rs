@@ -37,7 +37,7 @@ fn instances() -> Vec<Case> {
         one(
             "a column missing",
             json!({"꽃잎길이": 5.1, "꽃잎폭": 3.5, "꽃받침길이": 1.4}),
-            Says("/instances/1", "꽃받침폭"),
+            At("/instances/1/꽃받침폭"),
         ),
         one(
             "three values for four columns",

@@ -90,10 +90,10 @@ fn malformed_queries() -> Vec<Case> {
                 .post(format!("/v1/datasets?name={}", "x".repeat(1000)))
                 .body("text/csv", IRIS)
         }),
-        Case::new("an unknown encoding", 400, "malformed-request", || {
+        Case::new("an unknown encoding", 422, "invalid-dataset", || {
             client().post("/v1/datasets?encoding=klingon").body("text/csv", IRIS)
         }),
-        Case::new("a delimiter of two characters", 400, "malformed-request", || {
+        Case::new("a delimiter of two characters", 422, "invalid-dataset", || {
             client().post("/v1/datasets?delimiter=ab").body("text/csv", IRIS)
         }),
         Case::new("an event number that is none", 400, "malformed-request", || {
@@ -277,13 +277,13 @@ fn too_large() -> Vec<Case> {
                 .body("text/csv", gzip(&vec![b'0'; 128 << 20]))
                 .header("content-encoding", "gzip")
         }),
-        Case::new("a gzip that is none", 422, "invalid-dataset", || {
+        Case::new("a gzip that is none", 400, "malformed-request", || {
             client()
                 .post("/v1/datasets")
                 .body("text/csv", IRIS)
                 .header("content-encoding", "gzip")
         }),
-        Case::new("a gzip that ends early", 422, "invalid-dataset", || {
+        Case::new("a gzip that ends early", 400, "malformed-request", || {
             let whole = gzip(IRIS.as_bytes());
             let half = whole[..whole.len() / 2].to_vec();
             client()

@@ -86,9 +86,24 @@ fn networks() -> Vec<Case> {
             At("/model/layers/0/units"),
         ),
         iris(
-            "a regression loss for classes",
-            json!({"model": {"loss": "mse"}}),
-            [At("/model/loss")],
+            "a loss of sigmoids over a softmax",
+            json!({"model": {"loss": "binary_crossentropy"}}),
+            [At("/model/layers/2/activation")],
+        ),
+        last(
+            "classes without a softmax",
+            json!({"type": "dense", "units": 3}),
+            At("/model/layers/0/activation"),
+        ),
+        last(
+            "one sigmoid for 3 classes",
+            json!({"type": "dense", "units": 1, "activation": "sigmoid"}),
+            At("/model/layers/0/units"),
+        ),
+        housing(
+            "a measure of classes for numbers",
+            json!({"model": {"metrics": ["accuracy"]}}),
+            [At("/model/metrics/0")],
         ),
         housing(
             "two outputs for one number",
@@ -268,7 +283,7 @@ fn tables() -> Vec<Case> {
     vec![
         of("a target with one class", "x,y\n1,a\n2,a\n", At("/target")),
         of("a target without a value", "x,y\n1,\n2,\n", At("/target")),
-        of("no column but the target", "y\n1\n2\n", At("")),
+        of("no column but the target", "y\n1\n2\n", At("/dataset")),
         iris("a target that is not there", json!({"target": "종"}), [At("/target")]),
         iris(
             "a feature that is not there",
@@ -319,12 +334,11 @@ fn tables() -> Vec<Case> {
                     .json(&json!({"dataset": TRAINED_HOUSING.dataset["id"]}))
             },
         ),
-        Case::new("evaluating on no table", 422, "invalid-spec", || {
+        Case::new("evaluating on no table", 404, "not-found", || {
             client()
                 .post(format!("/v1/models/{}/evaluate", TRAINED_IRIS.model))
                 .json(&json!({"dataset": "ds_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f"}))
-        })
-        .places([At("/dataset")]),
+        }),
     ]
 }
 
@@ -351,7 +365,7 @@ fn weights() -> Vec<Case> {
         Case::new("going on with another network", 422, "invalid-spec", || {
             client().post("/v1/jobs").json(&with(&iris_job(id(&TRAINED_IRIS.dataset)), json!({"continue_from": TRAINED_IRIS.model, "model": {"layers": [{"type": "dense", "units": 3, "activation": "softmax"}]}})))
         })
-        .places([At("/model/layers")]),
+        .places([At("/model")]),
     ]
 }
 
@@ -380,7 +394,7 @@ fn documents() -> Vec<Case> {
         ),
         iris(
             "every fault at once",
-            json!({"model": {"layers": [{"type": "dense", "units": 0, "activation": "swich"}], "optimizer": {"learning_rate": 0}}, "training": {"epochs": 0, "sed": 1}}),
+            json!({"model": {"layers": [{"type": "dense", "units": 0, "activation": "swich"}], "optimizer": {"learning_rate": -1}}, "training": {"epochs": 0, "sed": 1}}),
             [
                 At("/model/layers/0/units"),
                 Says("/model/layers/0/activation", "swish"),
