@@ -30,10 +30,14 @@ fn reduced_exp_m1(x: f32) -> (i32, f32) {
     let high = n.mul_add(-LN_2_HIGH, x);
     let low = n * LN_2_LOW;
     let r = high - low;
-    let q = polynomial!(r; 0.499_999_97, 0.166_665_46, 0.041_667_443, 0.008_366_253, 0.001_386_994_8);
+    // In pairs, for a shorter chain.
+    let square = r * r;
+    let first = polynomial!(r; 0.499_999_97, 0.166_665_46);
+    let second = polynomial!(r; 0.041_667_443, 0.008_366_253);
+    let q = square.mul_add(square.mul_add(0.001_386_994_8, second), first);
     (
         (shifted.to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32),
-        high + q.mul_add(r * r, -low),
+        high + q.mul_add(square, -low),
     )
 }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::Start;
 use super::lanes::Lanes;
 use super::pack::{Panels, Right};
-use super::tile::{Begin, Left, Output, Panel, tile};
+use super::tile::{Begin, Left, Output, tile};
 use super::{Float, Kernel};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
@@ -134,14 +134,16 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Tiles<'
             size: [_, k, c], start, ..
         } = self.problem;
         let width = NV * V::N;
-        let blocks = k.div_ceil(PANEL_LENGTH / width).max(1);
-        let length = k.div_ceil(blocks);
-        let height = (ROW_BLOCK_LENGTH / length.max(1) / MR * MR).max(MR);
-        for block in 0..blocks {
-            self.problem.start = if block == 0 { start } else { Start::Continue };
-            let inner = k.min(block * length)..k.min((block + 1) * length);
-            for row in self.rows.clone().step_by(height) {
-                let rows = row..self.rows.end.min(row + height);
+        for inner in even_parts(0..k.max(1), PANEL_LENGTH / width) {
+            let inner = inner.start..inner.end.min(k);
+            self.problem.start = if inner.start == 0 { start } else { Start::Continue };
+            let small = k * c <= PANEL_LENGTH;
+            let most = if small {
+                4 * MR
+            } else {
+                (ROW_BLOCK_LENGTH / inner.len().max(1)).max(MR)
+            };
+            for rows in even_parts(self.rows.clone(), most) {
                 for column in (0..c).step_by(width) {
                     self.column_of_tiles(inner.clone(), rows.clone(), column);
                 }
@@ -150,10 +152,43 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Tiles<'
     }
 }
 
+/// Cuts a range into as few parts of at most `most` as possible, whose lengths differ by at most one.
+#[inline(always)]
+fn even_parts(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = range.len().div_ceil(most);
+    let at = move |part: usize| range.start + range.len() * part / parts;
+    (0..parts).map(move |part| at(part)..at(part + 1))
+}
+
 impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Tiles<'_, F, V, MR, NV> {
     /// Tiles whose heights differ by at most one: no last tile of a row or two, which would leave units idle.
     #[inline(always)]
     fn column_of_tiles(&mut self, inner: Range<usize>, rows: Range<usize>, column: usize) {
+        let tiles = rows.len().div_ceil(MR);
+        let (height, higher) = (rows.len() / tiles, rows.len() % tiles);
+        let middle = rows.start + higher * (height + 1);
+        self.tiles_of_height(height + 1, inner.clone(), rows.start..middle, column);
+        self.tiles_of_height(height, inner, middle..rows.end, column);
+    }
+
+    #[inline(always)]
+    fn tiles_of_height(&mut self, height: usize, inner: Range<usize>, rows: Range<usize>, column: usize) {
+        // `MR` is known to the compiler: tiles higher than that are not compiled.
+        match height {
+            1 => self.tiles::<1>(inner, rows, column),
+            2 if MR >= 2 => self.tiles::<2>(inner, rows, column),
+            3 if MR >= 3 => self.tiles::<3>(inner, rows, column),
+            4 if MR >= 4 => self.tiles::<4>(inner, rows, column),
+            5 if MR >= 5 => self.tiles::<5>(inner, rows, column),
+            6 if MR >= 6 => self.tiles::<6>(inner, rows, column),
+            7 if MR >= 7 => self.tiles::<7>(inner, rows, column),
+            8 if MR >= 8 => self.tiles::<8>(inner, rows, column),
+            _ => debug_assert!(rows.is_empty(), "no tile is {height} high"),
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<const HEIGHT: usize>(&mut self, inner: Range<usize>, rows: Range<usize>, column: usize) {
         let Problem {
             left,
             size: [m, _, c],
@@ -163,10 +198,7 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Tiles<'_, F, V, MR
         } = self.problem;
         let strides = if transposed { [1, m] } else { [c, 1] };
         let panel = self.panels.at(column, inner.start);
-        let tiles = rows.len().div_ceil(MR);
-        for t in 0..tiles {
-            let row = rows.start + rows.len() * t / tiles;
-            let height = rows.start + rows.len() * (t + 1) / tiles - row;
+        for row in rows.step_by(HEIGHT) {
             let output = Output {
                 out: &mut self.out[(row - self.rows.start) * strides[0] + column * strides[1]..],
                 strides,
@@ -178,32 +210,8 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Tiles<'_, F, V, MR
                     Start::Continue => Begin::Continue,
                 },
             };
-            tile_of_height::<F, V, MR, NV>(height, inner.len(), left.at(row, inner.start), panel, output);
-        }
-    }
-}
-
-#[inline(always)]
-fn tile_of_height<F: Float, V: Lanes<F>, const MR: usize, const NV: usize>(
-    height: usize,
-    k: usize,
-    a: Left<'_, F>,
-    b: Panel<'_, F>,
-    output: Output<'_, F>,
-) {
-    // `MR` is known to the compiler: tiles higher than that are not compiled.
-    // SAFETY: only `Problem::run` makes these, with its caller's promise.
-    unsafe {
-        match height {
-            1 => tile::<F, V, 1, NV>(k, a, b, output),
-            2 if MR >= 2 => tile::<F, V, 2, NV>(k, a, b, output),
-            3 if MR >= 3 => tile::<F, V, 3, NV>(k, a, b, output),
-            4 if MR >= 4 => tile::<F, V, 4, NV>(k, a, b, output),
-            5 if MR >= 5 => tile::<F, V, 5, NV>(k, a, b, output),
-            6 if MR >= 6 => tile::<F, V, 6, NV>(k, a, b, output),
-            7 if MR >= 7 => tile::<F, V, 7, NV>(k, a, b, output),
-            8 if MR >= 8 => tile::<F, V, 8, NV>(k, a, b, output),
-            _ => unreachable!("no tile is {height} high"),
+            // SAFETY: only `Problem::run` makes these, with its caller's promise.
+            unsafe { tile::<F, V, HEIGHT, NV>(inner.len(), left.at(row, inner.start), panel, output) };
         }
     }
 }
