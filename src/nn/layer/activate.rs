@@ -40,7 +40,9 @@ const SHARE: usize = 1 << 14;
 /// Does element by element what threads, if there are any, may share.
 fn in_shares<F: Float>(parallel: bool, a: &mut [F], b: &mut [F], work: impl Fn(&mut [F], &mut [F]) + Sync) {
     if parallel && a.len() >= 2 * SHARE {
-        a.par_chunks_mut(SHARE).zip(b.par_chunks_mut(SHARE)).for_each(|(a, b)| work(a, b));
+        a.par_chunks_mut(SHARE)
+            .zip(b.par_chunks_mut(SHARE))
+            .for_each(|(a, b)| work(a, b));
     } else {
         work(a, b);
     }
