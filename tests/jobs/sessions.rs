@@ -46,7 +46,7 @@ fn houses() -> Batch {
 async fn begin(yard: &Yard) -> SessionId {
     let new = NewSession::Spec {
         inputs: 13,
-        model: network(),
+        model: Box::new(network()),
         seed: 7,
         initial_weights: None,
     };

@@ -20,7 +20,7 @@ pub enum NewSession {
     Spec {
         /// Columns of x, 1 or more.
         inputs: usize,
-        model: ModelSpec,
+        model: Box<ModelSpec>,
         seed: u64,
         initial_weights: Option<Vec<LayerWeights>>,
     },
