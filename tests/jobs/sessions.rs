@@ -276,7 +276,7 @@ async fn a_tenant_has_so_many_sessions_and_sees_no_other_s() {
     let ids = [begin(&yard).await, begin(&yard).await, begin(&yard).await];
     let new = || NewSession::Spec {
         inputs: 13,
-        model: network(),
+        model: Box::new(network()),
         seed: 7,
         initial_weights: None,
     };
