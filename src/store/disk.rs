@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::StoreError;
-
 /// What no upload, job or checkpoint takes: the database's log and file may both have to grow by a chunk of an artifact
 /// before a delete can be committed.
 const RESERVE_BYTES: u64 = 32 << 20;
@@ -63,7 +61,7 @@ impl Disk {
 mod tests {
     use super::*;
     use crate::domain::job::JobStatus;
-    use crate::store::{Deletion, Outcome, ProgressUpdate, Settled, samples};
+    use crate::store::{Deletion, Outcome, ProgressUpdate, Settled, StoreError, samples};
 
     #[test]
     fn what_does_not_fit_is_refused_before_it_is_begun() {
