@@ -1,15 +1,13 @@
 //! The metrics: figures for people, beside the loss.
 
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
 use super::kernel::Float;
 
 use crate::nn::spec::bounds::place;
 use crate::nn::spec::reader::Reader;
-use crate::nn::spec::vocabulary::{name_or_object_schema, names, push_schema};
+use crate::nn::spec::vocabulary::names;
 
 names! {
     /// A figure beside the loss; t are the targets, y the network's outputs.
@@ -56,24 +54,11 @@ pub enum TopKType {
 }
 
 /// A metric: its name, or `{"type": "top_k", "k": 3}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Metric {
     Name(MetricName),
     TopK(TopKSpec),
-}
-
-impl PartialSchema for Metric {
-    fn schema() -> RefOr<Schema> {
-        let names: Vec<&str> = MetricName::ALL.iter().map(|name| name.name()).collect();
-        name_or_object_schema(&names, "TopKSpec")
-    }
-}
-
-impl ToSchema for Metric {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        push_schema::<TopKSpec>(schemas);
-    }
 }
 
 impl Metric {
@@ -139,11 +124,6 @@ pub(crate) struct Tally(Vec<f64>);
 impl Tally {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Counts in what was counted apart.
-    pub(crate) fn join(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(total, other)| *total += other);
     }
 }
 

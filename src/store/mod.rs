@@ -9,7 +9,6 @@ mod claim;
 mod column;
 mod database;
 mod datasets;
-mod disk;
 mod error;
 mod events;
 mod idempotency;
@@ -32,7 +31,6 @@ use std::sync::Arc;
 pub use blobs::{BlobWriter, Blobs, StagedBlob};
 pub use claim::Claim;
 use database::Database;
-use disk::Disk;
 pub use error::StoreError;
 use idempotency::InFlight;
 pub use idempotency::{Reply, Reservation, StoredAnswer};
@@ -76,10 +74,9 @@ impl Store {
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         create_private_folder(directory)?;
         let lock = lock(directory)?;
-        let disk = Disk::of(directory);
-        let blobs = Blobs::prepare(directory, &disk)?;
+        let blobs = Blobs::prepare(directory)?;
         let sessions = SessionFiles::prepare(directory)?;
-        let database = Database::open(directory, &disk).await?;
+        let database = Database::open(directory).await?;
         blobs::fsync_folder(directory)?;
         let store = Self(Arc::new(Parts {
             database,

@@ -85,11 +85,7 @@ impl Store {
         outcome: &Outcome,
         staged: &[Staged<'_>],
     ) -> Result<Settled, StoreError> {
-        // A job that ends with nothing to keep frees what it took.
-        let mut write = match staged {
-            [] => self.database().begin_freeing().await?,
-            _ => self.database().begin().await?,
-        };
+        let mut write = self.database().begin().await?;
         let Some(held) = held(&mut write, claim).await? else {
             return Ok(Settled::Lost);
         };

@@ -71,9 +71,8 @@ pub struct Relu;
 impl<F: Float> Curve<F> for Relu {
     #[inline(always)]
     fn at(self, z: F) -> (F, F) {
-        // A plain selection would become a conditional store when done in place, which is slow. NaN stays NaN.
-        let slope = if z > F::ZERO { F::ONE } else { F::ZERO };
-        (z.max(-F::ONE).mul_add(slope, F::ZERO), slope)
+        // Written so that NaN stays NaN.
+        if z <= F::ZERO { (F::ZERO, F::ZERO) } else { (z, F::ONE) }
     }
 }
 
