@@ -27,6 +27,10 @@ impl Store {
         tenant: &TenantId,
         artifacts: &[&'a [u8]],
     ) -> Result<Vec<Staged<'a>>, StoreError> {
+        let bytes = artifacts.iter().map(|bytes| bytes.len()).sum();
+        if bytes > 0 {
+            self.database().check_room(bytes)?;
+        }
         let begun = artifacts.iter().map(|bytes| Staged {
             id: Uuid::now_v7().simple().to_string(),
             last: bytes,
@@ -64,7 +68,7 @@ impl Store {
         if staged.iter().all(|staged| staged.chunk == 0) {
             return Ok(());
         }
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         for staged in staged {
             delete_artifact(&mut write, tenant, &staged.id).await?;
         }
@@ -73,7 +77,7 @@ impl Store {
 
     /// Deletes what no row names: what a crash left between two chunks.
     pub(super) async fn sweep_artifacts(&self) -> Result<(), StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         let swept = sqlx::query(
             "DELETE FROM artifacts WHERE id NOT IN (
                 SELECT weights FROM models

@@ -13,12 +13,14 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, SpooledTempFile};
 
 use super::StoreError;
+use super::disk::Disk;
 
 /// The folders of uploaded files.
 #[derive(Debug)]
 pub struct Blobs {
     blobs: PathBuf,
     incoming: PathBuf,
+    disk: Disk,
 }
 
 /// Takes an upload in as it arrives, in a temporary file that vanishes with this value.
@@ -29,6 +31,7 @@ pub struct BlobWriter {
     file: NamedTempFile,
     hash: Sha256,
     size_bytes: u64,
+    disk: Disk,
 }
 
 /// A whole upload, safe on disk under a temporary name. [`Store::insert_dataset`](super::Store::insert_dataset) gives
@@ -42,7 +45,7 @@ pub struct StagedBlob {
 
 impl Blobs {
     /// Makes the folders and empties `incoming/` of what a crash left there.
-    pub(super) fn prepare(directory: &Path) -> Result<Self, StoreError> {
+    pub(super) fn prepare(directory: &Path, disk: &Disk) -> Result<Self, StoreError> {
         let (blobs, incoming) = (directory.join("blobs"), directory.join("incoming"));
         for folder in [&blobs, &incoming] {
             fs::create_dir_all(folder)?;
@@ -52,7 +55,8 @@ impl Blobs {
             tracing::info!(file = ?left.file_name(), "an upload that a crash cut short is removed");
             fs::remove_file(left)?;
         }
-        Ok(Self { blobs, incoming })
+        let disk = disk.clone();
+        Ok(Self { blobs, incoming, disk })
     }
 
     /// Begins an upload.
@@ -61,6 +65,7 @@ impl Blobs {
             file: NamedTempFile::new_in(&self.incoming)?,
             hash: Sha256::new(),
             size_bytes: 0,
+            disk: self.disk.clone(),
         })
     }
 
@@ -119,6 +124,7 @@ pub(super) fn fsync_folder(folder: &Path) -> Result<(), StoreError> {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.check_room(bytes.len() as u64)?;
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
         self.size_bytes += written as u64;
@@ -180,7 +186,7 @@ mod tests {
     #[test]
     fn a_placed_upload_is_found_under_the_sha256_of_its_content() {
         let directory = tempfile::tempdir().unwrap();
-        let blobs = Blobs::prepare(directory.path()).unwrap();
+        let blobs = Blobs::prepare(directory.path(), &Disk::of(directory.path())).unwrap();
         let staged = stage(&blobs, b"abc");
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!((staged.sha256(), staged.size_bytes()), (sha256, 3));
@@ -193,7 +199,7 @@ mod tests {
     #[test]
     fn an_upload_that_is_given_up_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let blobs = Blobs::prepare(directory.path()).unwrap();
+        let blobs = Blobs::prepare(directory.path(), &Disk::of(directory.path())).unwrap();
         let mut writer = blobs.begin().unwrap();
         writer.write_all(b"half of it").unwrap();
         let staged = stage(&blobs, b"all of it");
@@ -205,14 +211,14 @@ mod tests {
     #[test]
     fn a_start_removes_what_a_crash_left_and_keeps_what_rows_name() {
         let directory = tempfile::tempdir().unwrap();
-        let blobs = Blobs::prepare(directory.path()).unwrap();
+        let blobs = Blobs::prepare(directory.path(), &Disk::of(directory.path())).unwrap();
         let (kept, orphan) = (stage(&blobs, b"kept"), stage(&blobs, b"orphan"));
         let (kept_sha256, orphan_sha256) = (kept.sha256().to_owned(), orphan.sha256().to_owned());
         blobs.place(kept).unwrap();
         blobs.place(orphan).unwrap();
         fs::write(blobs.incoming.join("half"), b"half").unwrap();
 
-        let blobs = Blobs::prepare(directory.path()).unwrap();
+        let blobs = Blobs::prepare(directory.path(), &Disk::of(directory.path())).unwrap();
         blobs.sweep(HashSet::from([kept_sha256.clone()])).unwrap();
         assert_eq!(files(&blobs.incoming), 0);
         assert!(blobs.open(&kept_sha256).is_ok());

@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 
 use super::StoreError;
+use super::disk::Disk;
 
 /// Older releases can lose committed pages when the log is reset: <https://sqlite.org/wal.html#walresetbug>.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -26,11 +27,12 @@ const LOG_TO_TRUNCATE_BYTES: u64 = 16 << 20;
 pub(super) struct Database {
     writer: SqlitePool,
     readers: SqlitePool,
+    disk: Disk,
     log: PathBuf,
 }
 
 impl Database {
-    pub(super) async fn open(directory: &Path) -> Result<Self, StoreError> {
+    pub(super) async fn open(directory: &Path, disk: &Disk) -> Result<Self, StoreError> {
         let file = directory.join("trainyard.db");
         let options = SqliteConnectOptions::new()
             .filename(&file)
@@ -61,6 +63,7 @@ impl Database {
         Ok(Self {
             writer,
             readers,
+            disk: disk.clone(),
             log: directory.join("trainyard.db-wal"),
         })
     }
@@ -78,9 +81,27 @@ impl Database {
         Ok(self.readers.begin().await?)
     }
 
-    /// Begins a write. The lock is taken at once: a reader that becomes a writer later would fail instead of waiting.
+    /// Begins a write that takes room.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.check_room(0)?;
+        self.begin_freeing().await
+    }
+
+    /// Begins a write that makes room, or stops what takes it: the disk's reserve is for those.
+    ///
+    /// The lock is taken at once: a reader that becomes a writer later would fail instead of waiting.
+    pub(super) async fn begin_freeing(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    #[cfg(test)]
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Refuses early what the disk has no room for.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), StoreError> {
+        Ok(self.disk.check_room(bytes as u64)?)
     }
 
     /// The connection that writes, for those who must keep others from writing beyond the end of a transaction.
@@ -164,7 +185,9 @@ mod tests {
     #[tokio::test]
     async fn the_log_stays_small_although_somebody_always_reads() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).await.unwrap();
+        let database = Database::open(directory.path(), &Disk::of(directory.path()))
+            .await
+            .unwrap();
         let stop = std::cell::Cell::new(false);
         let read = async {
             let mut older = begin_to_read(&database).await;
@@ -190,7 +213,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_database_refuses_writes_answers_reads_and_recovers() {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path()).await.unwrap();
+        let database = Database::open(directory.path(), &Disk::of(directory.path()))
+            .await
+            .unwrap();
         let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
             .fetch_one(&database.writer)
             .await

@@ -65,6 +65,7 @@ impl Store {
         dataset: &Dataset,
         content: StagedBlob,
     ) -> Result<(), StoreError> {
+        self.database().check_room(0)?;
         let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
         self.blobs().place(content)?;
         sqlx::query(

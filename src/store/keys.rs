@@ -112,7 +112,7 @@ impl Store {
 
     /// Revokes a key for good; one that was revoked before keeps its time. `None`: there is no such key.
     pub async fn revoke_key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         let row: Option<KeyRow> = sqlx::query_as(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE tenant = $1 AND id = $2
             RETURNING tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at",

@@ -9,6 +9,7 @@ mod claim;
 mod column;
 mod database;
 mod datasets;
+mod disk;
 mod error;
 mod events;
 mod idempotency;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub use blobs::{BlobWriter, Blobs, StagedBlob};
 pub use claim::Claim;
 use database::Database;
+use disk::Disk;
 pub use error::StoreError;
 use idempotency::InFlight;
 pub use idempotency::{Reply, Reservation, StoredAnswer};
@@ -74,9 +76,10 @@ impl Store {
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
         create_private_folder(directory)?;
         let lock = lock(directory)?;
-        let blobs = Blobs::prepare(directory)?;
+        let disk = Disk::of(directory);
+        let blobs = Blobs::prepare(directory, &disk)?;
         let sessions = SessionFiles::prepare(directory)?;
-        let database = Database::open(directory).await?;
+        let database = Database::open(directory, &disk).await?;
         blobs::fsync_folder(directory)?;
         let store = Self(Arc::new(Parts {
             database,

@@ -72,7 +72,7 @@ impl Store {
 
     /// Deletes a model that no unfinished job continues.
     pub async fn delete_model(&self, tenant: &TenantId, id: ModelId) -> Result<Deletion, StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         if let Some(job) = unfinished_job_from(&mut write, tenant, id).await? {
             return Ok(Deletion::InUse(job));
         }

@@ -27,7 +27,7 @@ impl Store {
     /// epochs of it, also to cancelling, and [`Store::claim_cancelling`] hands it to a worker for its model.
     /// Asked again while cancelling, the answer is the same.
     pub async fn request_cancel(&self, tenant: &TenantId, id: JobId) -> Result<Move, StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         let Some(job) = read_job(&mut write, tenant, id).await? else {
             return Ok(Move::NotFound);
         };

@@ -85,7 +85,11 @@ impl Store {
         outcome: &Outcome,
         staged: &[Staged<'_>],
     ) -> Result<Settled, StoreError> {
-        let mut write = self.database().begin().await?;
+        // A job that ends with nothing to keep frees what it took.
+        let mut write = match staged {
+            [] => self.database().begin_freeing().await?,
+            _ => self.database().begin().await?,
+        };
         let Some(held) = held(&mut write, claim).await? else {
             return Ok(Settled::Lost);
         };

@@ -24,7 +24,7 @@ struct Orphan {
 impl Store {
     /// Moves every job that a worker had when the process ended: see the table in `domain/job.rs`.
     pub(super) async fn recover_jobs(&self) -> Result<(), StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         // Whoever had them is gone: this process has just got the directory.
         let orphans: Vec<Orphan> = sqlx::query_as(
             "UPDATE jobs SET owner = NULL, crashes = crashes + 1 WHERE owner IS NOT NULL

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Claim, NewJob, NewModel, Outcome, ProgressUpdate, Settled, StagedBlob, Store, Submission};
+use super::{Claim, NewJob, NewModel, Outcome, ProgressUpdate, Settled, StagedBlob, Store, StoreError, Submission};
 use crate::domain::dataset::Dataset;
 use crate::domain::event::EpochRow;
 use crate::domain::id::{DatasetId, JobId, ModelId};
@@ -36,10 +36,14 @@ pub(super) fn first_page<Id>(limit: u32) -> PageRequest<Id> {
     PageRequest { limit, after: None }
 }
 
+pub(super) fn try_stage(store: &Store, content: &[u8]) -> Result<StagedBlob, StoreError> {
+    let mut writer = store.blobs().begin()?;
+    writer.write_all(content)?;
+    writer.finish()
+}
+
 pub(super) fn stage(store: &Store, content: &[u8]) -> StagedBlob {
-    let mut writer = store.blobs().begin().unwrap();
-    writer.write_all(content).unwrap();
-    writer.finish().unwrap()
+    try_stage(store, content).unwrap()
 }
 
 pub(super) fn dataset_of(content: &StagedBlob) -> Dataset {

@@ -143,7 +143,7 @@ impl Store {
 
     /// Forgets a session; false where there was none.
     pub async fn delete_session(&self, tenant: &TenantId, id: SessionId) -> Result<bool, StoreError> {
-        let mut write = self.database().begin().await?;
+        let mut write = self.database().begin_freeing().await?;
         let deleted = sqlx::query("DELETE FROM sessions WHERE tenant = $1 AND id = $2")
             .bind(tenant.as_str())
             .bind(id.to_string())
