@@ -63,7 +63,7 @@ fn a_model_says_what_it_takes_and_where_it_came_from() {
 
 fn models_are_listed_newest_first_page_by_page() {
     let server = Server::start(&[]);
-    let client = &server.client();
+    let client = server.client();
     let dataset = upload(client, "iris", IRIS);
     let spec = with(&iris_job(id(&dataset)), json!({"training": {"epochs": 1}}));
     let mut made: Vec<Value> = (0..3).map(|_| train(client, &spec)["model"].clone()).collect();
@@ -246,8 +246,8 @@ fn a_deleted_model_is_gone() {
 
 fn a_model_outlives_its_dataset_and_a_restart() {
     let mut server = Server::start(&[]);
-    let dataset = upload(&server.client(), "iris", IRIS);
-    let job = train(&server.client(), &iris_job(id(&dataset)));
+    let dataset = upload(server.client(), "iris", IRIS);
+    let job = train(server.client(), &iris_job(id(&dataset)));
     server
         .client()
         .delete(format!("/v1/datasets/{}", id(&dataset)))
@@ -256,7 +256,7 @@ fn a_model_outlives_its_dataset_and_a_restart() {
     let target = format!("/v1/models/{}/predict", job["model"].as_str().unwrap());
     let instances = json!({"instances": [[5.1, 3.5, 1.4, 0.2]]});
     let before = server.client().post(&target).json(&instances).send().expect(200).json();
-    server.crash_and_restart();
+    server.crash_and_restart(&[]);
     assert_eq!(
         server.client().post(&target).json(&instances).send().expect(200).json(),
         before

@@ -3,15 +3,18 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock};
 
 use tempfile::TempDir;
+
+use crate::client::Client;
 
 /// A running `trainyard serve`; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     data: TempDir,
     log: PathBuf,
-    address: String,
+    client: Client,
 }
 
 impl Server {
@@ -22,15 +25,14 @@ impl Server {
         let (child, address) = spawn(&data.path().join("data"), &log, flags);
         Self {
             child,
-            data,
             log,
-            address,
+            data,
+            client: Client::new(&address),
         }
     }
 
-    /// `http://` and where it listens.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -48,18 +50,14 @@ impl Server {
     }
 
     /// kill -9, then a new process over the same data directory.
-    pub(crate) fn crash_and_restart(&mut self) {
+    pub(crate) fn crash_and_restart(&mut self, flags: &[&str]) {
         self.kill();
-        self.restart();
+        let (child, address) = spawn(&self.data_dir(), &self.log, flags);
+        self.child = child;
+        self.client = Client::new(&address);
     }
 
-    /// A new process over the same data directory, once the old one has ended.
-    pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &[]);
-    }
-
-    /// kill -9.
-    pub(crate) fn kill(&mut self) {
+    fn kill(&mut self) {
         // Killing fails only when it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -112,4 +110,23 @@ fn spawn(data: &Path, log: &Path, flags: &[&str]) -> (Child, String) {
         );
     };
     (child, address.trim().trim_end_matches('/').to_owned())
+}
+
+static SHARED: OnceLock<Mutex<Option<Server>>> = OnceLock::new();
+
+/// Starts the server that most trials share; call once, before any trial.
+pub(crate) fn start_shared() -> Client {
+    let server = Server::start(&[]);
+    let client = server.client().clone();
+    assert!(
+        SHARED.set(Mutex::new(Some(server))).is_ok(),
+        "the shared server is started once"
+    );
+    client
+}
+
+/// Ends the shared server; its log, in which nothing may have panicked.
+pub(crate) fn stop_shared() -> String {
+    let server = SHARED.get().and_then(|shared| shared.lock().unwrap().take());
+    server.map(|server| server.log()).unwrap_or_default()
 }

@@ -62,7 +62,7 @@ fn answers_are_not_to_be_guessed_at_by_browsers() {
 
 fn line_breaks_in_names_do_not_reach_the_log_raw() {
     let server = Server::start(&[]);
-    let client = &server.client();
+    let client = server.client();
     let dataset = client
         .post("/v1/datasets?name=two%0Alines%1B%5B31m")
         .body("text/csv", IRIS)
@@ -81,7 +81,7 @@ fn line_breaks_in_names_do_not_reach_the_log_raw() {
 
 fn a_failure_of_the_servers_own_tells_nothing_of_its_inside() {
     let server = Server::start(&[]);
-    let dataset = upload(&server.client(), "iris", IRIS);
+    let dataset = upload(server.client(), "iris", IRIS);
     let blob = server
         .data_dir()
         .join("blobs")
@@ -124,17 +124,16 @@ fn a_second_server_on_the_same_folder_says_so_and_ends() {
 #[cfg(unix)]
 fn sigterm_ends_it_in_good_order() {
     let mut server = Server::start(&[]);
-    let dataset = upload(&server.client(), "iris", IRIS);
-    let client = server.client();
-    let job = crate::fixtures::EndlessJob::submit(&client, &dataset).started();
+    let dataset = upload(server.client(), "iris", IRIS);
+    let job = crate::fixtures::EndlessJob::submit(server.client(), &dataset).started();
     let job_id = job.id.clone();
     std::mem::forget(job);
     let mut stream = server.client().get(format!("/v1/jobs/{job_id}/events")).events();
     stream.next().expect("it runs");
     assert!(server.terminate().success(), "exit code 0");
     stream.for_each(drop); // the stream ends
-    server.crash_and_restart();
-    let client = &server.client();
+    server.crash_and_restart(&[]);
+    let client = server.client();
     let mut events = client.get(format!("/v1/jobs/{job_id}/events")).events();
     assert!(events.any(|event| event.event == "epoch"));
     client.post(format!("/v1/jobs/{job_id}/cancel")).send().expect(200);
