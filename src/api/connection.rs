@@ -19,10 +19,16 @@ pub(super) struct Connection<S> {
     closing: Closing,
 }
 
+/// How long a client that is sending may pause between two packets before it is taken to have sent all: a trip around
+/// the world.
+const PAUSE: Duration = Duration::from_millis(300);
+
 enum Closing {
     No,
-    /// Our side is shut; what the client still sends is dropped.
-    Lingering(Option<Pin<Box<Sleep>>>),
+    /// Our side is shut; what the client still sends is dropped. At first only until a pause.
+    Listening(Pin<Box<Sleep>>),
+    /// It does send: until `linger` is over.
+    Lingering(Pin<Box<Sleep>>),
 }
 
 impl<S> Connection<S> {
@@ -79,30 +85,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         self.within_time(cx, outcome)
     }
 
-    /// Closing a socket that has unread input resets it, and a client that still sends loses the answer. So when there
-    /// is such input, it is dropped for a while.
+    /// Closing a socket into which a client still sends resets it, and the client loses the answer. So when it does,
+    /// what it sends is dropped for a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if let Closing::No = this.closing {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.closing = Closing::Lingering(None);
+            this.closing = Closing::Listening(Box::pin(sleep(PAUSE)));
         }
         let mut scratch = [0; 8192];
-        let Closing::Lingering(deadline) = &mut this.closing else {
-            return Poll::Ready(Ok(()));
-        };
         loop {
+            let (Closing::Listening(end) | Closing::Lingering(end)) = &mut this.closing else {
+                return Poll::Ready(Ok(()));
+            };
+            if end.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
             let mut dropped = ReadBuf::new(&mut scratch);
-            let read = Pin::new(&mut this.stream).poll_read(cx, &mut dropped);
-            match (read, &mut *deadline) {
-                (Poll::Ready(Ok(())), _) if !dropped.filled().is_empty() => {
-                    let timer = deadline.get_or_insert_with(|| Box::pin(sleep(this.linger)));
-                    if timer.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-                (Poll::Pending, Some(timer)) => return timer.as_mut().poll(cx).map(Ok),
-                _ => return Poll::Ready(Ok(())),
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut dropped));
+            if read.is_err() || dropped.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Closing::Listening(_) = this.closing {
+                this.closing = Closing::Lingering(Box::pin(sleep(this.linger)));
             }
         }
     }
@@ -145,8 +150,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_with_nothing_unread_closes_at_once() {
+    async fn a_client_whose_body_is_still_on_its_way_can_send_it_and_read_its_answer() {
+        let (server, mut client) = duplex(1024);
+        let mut server = Connection::new(server, &limits());
+        server.write_all(b"413").await.unwrap();
+        let close = tokio::spawn(async move { server.shutdown().await });
+        tokio::task::yield_now().await;
+        client.write_all(&[1; 100_000]).await.unwrap();
+        let mut answer = [0; 3];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"413");
+        drop(client);
+        close.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_client_is_silent_or_gone_closes_soon() {
         let (server, _client) = duplex(16);
+        Connection::new(server, &limits()).shutdown().await.unwrap();
+        let (server, client) = duplex(16);
+        drop(client);
         Connection::new(server, &limits()).shutdown().await.unwrap();
     }
 }

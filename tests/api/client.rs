@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::contract::Contract;
+use crate::server::Server;
 
 static CONTRACT: OnceLock<Contract> = OnceLock::new();
 
@@ -37,6 +38,12 @@ pub(crate) fn fetch_document(client: &Client) -> Value {
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+impl Server {
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address())
+    }
 }
 
 #[derive(Clone)]

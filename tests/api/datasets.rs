@@ -151,7 +151,7 @@ fn a_preview_shows_the_rows_asked_for() {
 
 fn datasets_are_listed_newest_first_page_by_page() {
     let server = Server::start(&[]);
-    let client = server.client();
+    let client = &server.client();
     let made: Vec<String> = (0..5)
         .map(|n| id(&upload(client, &format!("table-{n}"), "a\n1\n2\n")).to_owned())
         .collect();
@@ -225,8 +225,8 @@ fn a_dataset_that_a_job_needs_stays() {
 
 fn a_dataset_survives_kill_9() {
     let mut server = Server::start(&[]);
-    let dataset = upload(server.client(), "survivor", IRIS_CP949);
-    server.crash_and_restart(&[]);
+    let dataset = upload(&server.client(), "survivor", IRIS_CP949);
+    server.crash_and_restart();
     let again = server
         .client()
         .get(format!("/v1/datasets/{}", id(&dataset)))
@@ -234,5 +234,5 @@ fn a_dataset_survives_kill_9() {
         .expect(200)
         .json();
     assert_eq!(again, dataset);
-    assert!(content(server.client(), &dataset) == IRIS_CP949);
+    assert!(content(&server.client(), &dataset) == IRIS_CP949);
 }

@@ -95,12 +95,12 @@ fn a_stream_of_a_finished_job_can_be_read_again() {
 
 fn events_survive_kill_9() {
     let mut server = Server::start(&[]);
-    let dataset = upload(server.client(), "iris", IRIS);
+    let dataset = upload(&server.client(), "iris", IRIS);
     let spec = with(
         &iris_job(id(&dataset)),
         serde_json::json!({"training": {"epochs": 300}}),
     );
-    let job = submit(server.client(), &spec);
+    let job = submit(&server.client(), &spec);
     let target = format!("/v1/jobs/{}/events", id(&job));
     let mut seen: Vec<Event> = Vec::new();
     let mut stream = server.client().get(&target).events();
@@ -108,7 +108,7 @@ fn events_survive_kill_9() {
         seen.push(stream.next().expect("more epochs"));
     }
     drop(stream);
-    server.crash_and_restart(&[]);
+    server.crash_and_restart();
     let last = seen.last().expect("20 epochs").id.clone();
     let rest: Vec<Event> = server
         .client()

@@ -82,7 +82,7 @@ fn the_curve_is_drawn_without_anything_from_elsewhere() {
 
 fn a_job_without_an_epoch_has_an_empty_history() {
     let server = crate::server::Server::start(&["--workers", "1"]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = crate::fixtures::upload(client, "iris", crate::fixtures::IRIS);
     let _busy = EndlessJob::submit(client, &dataset).started();
     let waiting = EndlessJob::submit(client, &dataset);

@@ -125,7 +125,7 @@ fn a_finished_job_says_what_became_of_it() {
 
 fn a_dry_run_says_what_would_be_and_stores_nothing() {
     let server = Server::start(&[]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = upload(client, "iris", IRIS);
     let spec = iris_job(id(&dataset));
     let plan = client
@@ -171,7 +171,7 @@ fn waiting_ends_with_the_job_or_with_the_time() {
 
 fn jobs_are_listed_newest_first_page_by_page_and_by_status() {
     let server = Server::start(&[]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = upload(client, "iris", IRIS);
     let spec = with(&iris_job(id(&dataset)), json!({"training": {"epochs": 1}}));
     let mut made: Vec<String> = (0..3).map(|_| id(&train(client, &spec)).to_owned()).collect();
@@ -200,7 +200,7 @@ fn jobs_are_listed_newest_first_page_by_page_and_by_status() {
 
 fn jobs_beyond_the_workers_wait_their_turn() {
     let server = Server::start(&["--workers", "1"]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = upload(client, "iris", IRIS);
     let running = EndlessJob::submit(client, &dataset).started();
     let [first, second] = [(); 2].map(|()| EndlessJob::submit(client, &dataset));
@@ -222,11 +222,11 @@ fn jobs_beyond_the_workers_wait_their_turn() {
 
 fn a_job_survives_kill_9() {
     let mut server = Server::start(&[]);
-    let dataset = upload(server.client(), "iris", IRIS);
+    let dataset = upload(&server.client(), "iris", IRIS);
     let spec = with(&iris_job(id(&dataset)), json!({"training": {"epochs": 300}}));
-    let job = submit(server.client(), &spec);
-    server.crash_and_restart(&[]);
-    let job = wait(server.client(), &job);
+    let job = submit(&server.client(), &spec);
+    server.crash_and_restart();
+    let job = wait(&server.client(), &job);
     assert_eq!(
         (&job["status"], &job["progress"]["epoch"]),
         (&json!("succeeded"), &json!(300))

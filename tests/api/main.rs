@@ -4,8 +4,17 @@
 
 mod client;
 mod contract;
+mod datasets;
 mod document;
+mod events;
 mod fixtures;
+mod history;
+mod job_moves;
+mod jobs;
+mod keras_parity;
+mod models;
+mod operations;
+mod predictions;
 mod raw_socket;
 mod refusals;
 mod server;
@@ -13,16 +22,9 @@ mod system;
 mod tables;
 mod training;
 
-mod datasets;
-mod events;
-mod history;
-mod job_moves;
-mod jobs;
-mod keras_parity;
-mod models;
-mod predictions;
-
 use libtest_mimic::{Arguments, Conclusion};
+
+use server::Server;
 
 /// The module's trials, each a function whose name is the sentence it proves.
 macro_rules! trials {
@@ -53,6 +55,7 @@ fn main() {
         refusals::trials(),
         raw_socket::trials(),
         system::trials(),
+        operations::trials(),
         document::trials(),
         keras_parity::trials(),
     ];
@@ -62,31 +65,31 @@ fn main() {
     }
     // Trials mostly wait for the server.
     arguments.test_threads.get_or_insert(4);
-    let client = server::start_shared();
-    client::set_contract(client::fetch_document(&client));
-    fixtures::set_shared(client);
+    let server = Server::start(&[]);
+    client::set_contract(client::fetch_document(&server.client()));
+    fixtures::set_shared(server.client());
     let is_full_run = arguments.filter.is_none() && arguments.skip.is_empty();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let log = server::stop_shared();
-    let faults = if is_full_run && !conclusion.has_failed() {
-        gaps(&log)
-    } else {
-        Vec::new()
-    };
+    let faults = if is_full_run { gaps(&server.log()) } else { Vec::new() };
+    // The process ends below without dropping anything.
+    drop(server);
     faults.iter().for_each(|fault| eprintln!("{fault}"));
     exit(conclusion, !faults.is_empty());
 }
 
-/// What a full run must leave: no panic in the server's log. What of the document is untried is only named yet: thirty
-/// answers still lack a trial.
+/// What a full run must leave: nothing of the document untried, no panic in the server's log.
 fn gaps(log: &str) -> Vec<String> {
-    for what in client::contract().never_exercised() {
-        eprintln!("no trial had the answer {what}");
-    }
-    log.lines()
-        .filter(|line| line.contains("panicked"))
-        .map(|line| format!("the server's log: {line}"))
-        .collect()
+    let untried = client::contract().never_exercised();
+    let mut faults: Vec<String> = untried
+        .iter()
+        .map(|what| format!("no trial had the answer {what}"))
+        .collect();
+    faults.extend(
+        log.lines()
+            .filter(|line| line.contains("panicked"))
+            .map(|line| format!("the server's log: {line}")),
+    );
+    faults
 }
 
 fn exit(conclusion: Conclusion, has_gaps: bool) -> ! {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::client::Answer;
 use crate::fixtures::{
-    HOUSING, IRIS, TRAINED_HOUSING, TRAINED_IRIS, client, housing_job, id, iris_job, train, upload, with,
+    EndlessJob, HOUSING, IRIS, TRAINED_HOUSING, TRAINED_IRIS, client, housing_job, id, iris_job, submit, train, upload,
+    wait, with,
 };
 use crate::server::Server;
 use crate::trials;
@@ -19,6 +20,7 @@ trials![
     an_evaluation_of_a_regression_has_no_confusions,
     an_evaluation_reads_the_same_table_in_any_dialect,
     a_deleted_model_is_gone,
+    a_model_that_a_job_goes_on_from_stays,
     a_model_outlives_its_dataset_and_a_restart,
 ];
 
@@ -63,7 +65,7 @@ fn a_model_says_what_it_takes_and_where_it_came_from() {
 
 fn models_are_listed_newest_first_page_by_page() {
     let server = Server::start(&[]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = upload(client, "iris", IRIS);
     let spec = with(&iris_job(id(&dataset)), json!({"training": {"epochs": 1}}));
     let mut made: Vec<Value> = (0..3).map(|_| train(client, &spec)["model"].clone()).collect();
@@ -244,10 +246,31 @@ fn a_deleted_model_is_gone() {
     client().get(format!("/v1/jobs/{}", id(&job))).send().expect(200);
 }
 
+fn a_model_that_a_job_goes_on_from_stays() {
+    let server = Server::start(&["--workers", "1"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let model = train(client, &iris_job(id(&dataset)))["model"].clone();
+    let busy = EndlessJob::submit(client, &dataset).started();
+    let spec = json!({"dataset": id(&dataset), "target": "품종", "continue_from": model, "training": {"epochs": 1}});
+    let waiting = submit(client, &spec);
+    let target = format!("/v1/models/{}", model.as_str().expect("a model"));
+    let problem = client.delete(&target).send().problem(409, "conflict");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains(id(&waiting))),
+        "{problem}"
+    );
+    busy.cancel();
+    assert_eq!(wait(client, &waiting)["status"], "succeeded");
+    client.delete(&target).send().expect(204);
+}
+
 fn a_model_outlives_its_dataset_and_a_restart() {
     let mut server = Server::start(&[]);
-    let dataset = upload(server.client(), "iris", IRIS);
-    let job = train(server.client(), &iris_job(id(&dataset)));
+    let dataset = upload(&server.client(), "iris", IRIS);
+    let job = train(&server.client(), &iris_job(id(&dataset)));
     server
         .client()
         .delete(format!("/v1/datasets/{}", id(&dataset)))
@@ -256,7 +279,7 @@ fn a_model_outlives_its_dataset_and_a_restart() {
     let target = format!("/v1/models/{}/predict", job["model"].as_str().unwrap());
     let instances = json!({"instances": [[5.1, 3.5, 1.4, 0.2]]});
     let before = server.client().post(&target).json(&instances).send().expect(200).json();
-    server.crash_and_restart(&[]);
+    server.crash_and_restart();
     assert_eq!(
         server.client().post(&target).json(&instances).send().expect(200).json(),
         before

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::fixtures::{IRIS, client};
+use crate::client::contract;
+use crate::fixtures::{IRIS, TRAINED_IRIS, client};
 use crate::trials;
 
 trials![
@@ -110,8 +111,21 @@ fn a_chunked_upload_is_an_upload() {
 }
 
 fn a_declared_length_over_the_limit_is_refused_before_the_body() {
-    let request = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 99999999999\r\n\r\na,b\n";
-    assert_refused(request.as_bytes(), 413);
+    let predict = format!("/v1/models/{}/predict/csv", TRAINED_IRIS.model);
+    let form = "multipart/form-data; boundary=line";
+    for (target, kind) in [
+        ("/v1/datasets", "text/csv"),
+        ("/v1/datasets/form", form),
+        (&predict, "text/csv"),
+    ] {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n");
+        let (statuses, text) = send(format!("{head}Content-Length: 99999999999\r\n\r\na,b\n").as_bytes());
+        assert_eq!(statuses, [413], "{text}");
+        let (head, body) = text.split_once("\r\n\r\n").expect("head and body");
+        assert!(head.contains("application/problem+json"), "{head}");
+        let operation = contract().operation("POST", target).expect("it is in the document");
+        contract().check_answer(operation, 413, Some("application/problem+json"), body.as_bytes());
+    }
 }
 
 fn an_upload_that_breaks_off_leaves_nothing() {

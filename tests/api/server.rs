@@ -3,18 +3,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock};
 
 use tempfile::TempDir;
-
-use crate::client::Client;
 
 /// A running `trainyard serve`; killed when dropped.
 pub(crate) struct Server {
     child: Child,
     data: TempDir,
     log: PathBuf,
-    client: Client,
+    address: String,
 }
 
 impl Server {
@@ -25,14 +22,15 @@ impl Server {
         let (child, address) = spawn(&data.path().join("data"), &log, flags);
         Self {
             child,
-            log,
             data,
-            client: Client::new(&address),
+            log,
+            address,
         }
     }
 
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
+    /// `http://` and where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -50,14 +48,18 @@ impl Server {
     }
 
     /// kill -9, then a new process over the same data directory.
-    pub(crate) fn crash_and_restart(&mut self, flags: &[&str]) {
+    pub(crate) fn crash_and_restart(&mut self) {
         self.kill();
-        let (child, address) = spawn(&self.data_dir(), &self.log, flags);
-        self.child = child;
-        self.client = Client::new(&address);
+        self.restart();
     }
 
-    fn kill(&mut self) {
+    /// A new process over the same data directory, once the old one has ended.
+    pub(crate) fn restart(&mut self) {
+        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &[]);
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
         // Killing fails only when it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -110,23 +112,4 @@ fn spawn(data: &Path, log: &Path, flags: &[&str]) -> (Child, String) {
         );
     };
     (child, address.trim().trim_end_matches('/').to_owned())
-}
-
-static SHARED: OnceLock<Mutex<Option<Server>>> = OnceLock::new();
-
-/// Starts the server that most trials share; call once, before any trial.
-pub(crate) fn start_shared() -> Client {
-    let server = Server::start(&[]);
-    let client = server.client().clone();
-    assert!(
-        SHARED.set(Mutex::new(Some(server))).is_ok(),
-        "the shared server is started once"
-    );
-    client
-}
-
-/// Ends the shared server; its log, in which nothing may have panicked.
-pub(crate) fn stop_shared() -> String {
-    let server = SHARED.get().and_then(|shared| shared.lock().unwrap().take());
-    server.map(|server| server.log()).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use crate::trials;
 
 trials![
     it_is_alive_and_ready,
+    it_counts_what_it_answers,
     every_answer_has_a_request_id_of_its_own_and_a_good_one_is_kept,
     a_refused_method_names_the_allowed_ones,
     answers_are_not_to_be_guessed_at_by_browsers,
@@ -20,6 +21,20 @@ trials![
 fn it_is_alive_and_ready() {
     client().get("/livez").send().expect(200);
     client().get("/readyz").send().expect(200);
+}
+
+fn it_counts_what_it_answers() {
+    client().get("/openapi.json").send().expect(200);
+    let text = client().get("/metrics").send().expect(200).text();
+    assert!(text.contains("openapi.json"), "{text:.2000}");
+    assert!(
+        text.lines()
+            .all(|line| line.starts_with('#') || line.rsplit_once(' ').is_some_and(|(_, n)| n.parse::<f64>().is_ok()))
+    );
+    assert!(
+        !text.contains("job_") && !text.contains("mdl_"),
+        "ids would make a series each"
+    );
 }
 
 fn every_answer_has_a_request_id_of_its_own_and_a_good_one_is_kept() {
@@ -62,7 +77,7 @@ fn answers_are_not_to_be_guessed_at_by_browsers() {
 
 fn line_breaks_in_names_do_not_reach_the_log_raw() {
     let server = Server::start(&[]);
-    let client = server.client();
+    let client = &server.client();
     let dataset = client
         .post("/v1/datasets?name=two%0Alines%1B%5B31m")
         .body("text/csv", IRIS)
@@ -81,7 +96,7 @@ fn line_breaks_in_names_do_not_reach_the_log_raw() {
 
 fn a_failure_of_the_servers_own_tells_nothing_of_its_inside() {
     let server = Server::start(&[]);
-    let dataset = upload(server.client(), "iris", IRIS);
+    let dataset = upload(&server.client(), "iris", IRIS);
     let blob = server
         .data_dir()
         .join("blobs")
@@ -124,16 +139,17 @@ fn a_second_server_on_the_same_folder_says_so_and_ends() {
 #[cfg(unix)]
 fn sigterm_ends_it_in_good_order() {
     let mut server = Server::start(&[]);
-    let dataset = upload(server.client(), "iris", IRIS);
-    let job = crate::fixtures::EndlessJob::submit(server.client(), &dataset).started();
+    let dataset = upload(&server.client(), "iris", IRIS);
+    let client = server.client();
+    let job = crate::fixtures::EndlessJob::submit(&client, &dataset).started();
     let job_id = job.id.clone();
     std::mem::forget(job);
     let mut stream = server.client().get(format!("/v1/jobs/{job_id}/events")).events();
     stream.next().expect("it runs");
     assert!(server.terminate().success(), "exit code 0");
     stream.for_each(drop); // the stream ends
-    server.crash_and_restart(&[]);
-    let client = server.client();
+    server.crash_and_restart();
+    let client = &server.client();
     let mut events = client.get(format!("/v1/jobs/{job_id}/events")).events();
     assert!(events.any(|event| event.event == "epoch"));
     client.post(format!("/v1/jobs/{job_id}/cancel")).send().expect(200);

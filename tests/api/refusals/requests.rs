@@ -234,6 +234,16 @@ fn protocol() -> Vec<Case> {
                 .post(format!("/v1/models/{}/predict/csv", TRAINED_IRIS.model))
                 .body("application/x-pickle", IRIS)
         }),
+        Case::new("json as plain text to predict", 415, "unsupported-media-type", || {
+            client()
+                .post(format!("/v1/models/{}/predict", TRAINED_IRIS.model))
+                .body("text/plain", "{}")
+        }),
+        Case::new("json as plain text to evaluate", 415, "unsupported-media-type", || {
+            client()
+                .post(format!("/v1/models/{}/evaluate", TRAINED_IRIS.model))
+                .body("text/plain", "{}")
+        }),
         Case::new("a path of 9,000 characters", 414, "uri-too-long", || {
             client().get(format!("/v1/jobs?after={}", "x".repeat(9000)))
         }),
@@ -270,6 +280,12 @@ fn too_large() -> Vec<Case> {
         ),
         Case::new("a spec of 33 MiB", 413, "body-too-large", || {
             post_job(format!("{}{{}}", " ".repeat(33 << 20)))
+        }),
+        Case::new("33 MiB to evaluate", 413, "body-too-large", || {
+            let body = " ".repeat(33 << 20);
+            client()
+                .post(format!("/v1/models/{}/evaluate", TRAINED_IRIS.model))
+                .body("application/json", body)
         }),
         Case::new("a bomb of 128 MiB in 130 KB", 413, "body-too-large", || {
             client()
