@@ -1,7 +1,7 @@
 //! Holds every request against the document before its handler sees it: the `accept` header can be met, and an operation
 //! that takes no query is sent none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -19,8 +19,9 @@ pub(super) struct Contract(HashMap<(Method, String), Terms>);
 
 struct Terms {
     takes_query: bool,
-    /// The media types of its successful answers.
-    answers: Vec<String>,
+    /// The media types of its answers; none where a success has no body. Those of refusals count: generated clients ask
+    /// for the JSON in the list, whatever it is there for.
+    answers: BTreeSet<String>,
 }
 
 impl Contract {
@@ -52,10 +53,8 @@ impl Contract {
         }
         let met = |answer: &String| accepts(request.headers(), answer);
         if !terms.answers.is_empty() && !terms.answers.iter().any(met) {
-            let detail = format!(
-                "This call answers with {}; the accept header must allow it.",
-                terms.answers.join(" or ")
-            );
+            let answers = Vec::from_iter(terms.answers.iter().map(String::as_str)).join(" or ");
+            let detail = format!("This call answers with {answers}; the accept header must allow it.");
             return Err(ApiError::new(Kind::NotAcceptable, detail));
         }
         Ok(())
@@ -65,12 +64,21 @@ impl Contract {
 impl Terms {
     fn of(operation: &Value) -> Self {
         let parameters = operation["parameters"].as_array().into_iter().flatten();
-        let responses = operation["responses"].as_object().into_iter().flatten();
-        let successes = responses.filter(|(status, _)| status.starts_with('2'));
-        let contents = successes.filter_map(|(_, response)| response["content"].as_object());
+        let types = |beginning| {
+            let responses = operation["responses"].as_object().into_iter().flatten();
+            let responses = responses.filter(move |(status, _)| status.starts_with(beginning));
+            let contents = responses.filter_map(|(_, response)| response["content"].as_object());
+            contents
+                .flat_map(|content| content.keys().cloned())
+                .collect::<BTreeSet<String>>()
+        };
+        let mut answers = types(['2', '2']);
+        if !answers.is_empty() {
+            answers.append(&mut types(['4', '5']));
+        }
         Self {
             takes_query: parameters.into_iter().any(|parameter| parameter["in"] == "query"),
-            answers: contents.flat_map(|content| content.keys().cloned()).collect(),
+            answers,
         }
     }
 }
@@ -137,9 +145,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_document_does_not_allow_is_refused_before_the_handler() {
-        let answers = json!({"200": {"content": {"text/csv": {}}}});
+        let problem = json!({"content": {"application/problem+json": {}}});
+        let answers = json!({"200": {"content": {"text/csv": {}}}, "4XX": problem});
         let document = json!({"paths": {
             "/plain/{id}": {"get": {"responses": answers}},
+            "/empty": {"get": {"responses": {"204": {}, "4XX": problem}}},
             "/query": {"get": {"responses": answers, "parameters": [{"name": "limit", "in": "query"}]}},
         }});
         let contract = Arc::new(Contract::of(&document));
@@ -147,6 +157,7 @@ mod tests {
             .route("/plain/{id}", get(async || ""))
             .route("/query", get(async || ""));
         let router = routes
+            .route("/empty", get(async || ""))
             .route("/other", get(async || ""))
             .layer(from_fn_with_state(contract, hold));
         let status = async |method: Method, path: &str, accept: &str| {
@@ -159,6 +170,8 @@ mod tests {
         assert_eq!(status(Method::GET, "/plain/1?limit=1", "text/csv").await, 400);
         assert_eq!(status(Method::GET, "/plain/1?%zz", "text/csv").await, 400);
         assert_eq!(status(Method::GET, "/query?limit=1", "text/csv").await, 200);
+        assert_eq!(status(Method::GET, "/plain/1", "application/problem+json").await, 200);
+        assert_eq!(status(Method::GET, "/empty", "application/json").await, 200);
         assert_eq!(status(Method::GET, "/plain/1", "application/json").await, 406);
         assert_eq!(status(Method::HEAD, "/plain/1", "application/json").await, 406);
         assert_eq!(status(Method::GET, "/other?limit=1", "application/json").await, 200);

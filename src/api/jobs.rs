@@ -20,7 +20,6 @@ use super::pagination::{List, PageQuery};
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::{Job, JobError, JobStatus, Progress};
 use crate::domain::job_spec::{JobRequest, JobSpec};
-use crate::domain::problem::{Kind, Problem};
 use crate::training::DryRun;
 
 /// A training job.
@@ -147,8 +146,10 @@ pub(super) async fn create_job(
     idempotency: Idempotency,
     Json(document): Json,
 ) -> Result<Response, ApiError> {
-    let faulty = |faults| Problem::faults(Kind::InvalidSpec, "The job", faults);
-    let request = JobRequest::read(&document).map_err(faulty)?;
+    let request = match JobRequest::read(&document) {
+        Ok(request) => request,
+        Err(faulty) => return Err(state.runner.refuse(&tenant, faulty).await.into()),
+    };
     if query.dry_run {
         return Ok(Answer(state.runner.dry_run(&tenant, request).await?).into_response());
     }

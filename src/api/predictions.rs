@@ -13,7 +13,7 @@ use tempfile::{SpooledData, SpooledTempFile};
 use tokio_util::io::ReaderStream;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
-    AdditionalProperties, Array, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+    AdditionalProperties, Array, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -52,11 +52,9 @@ pub(super) struct PredictRequest {
     explain: bool,
 }
 
+/// The values are of any type: generators make nothing usable of a choice between number, string and null.
 fn instances_schema() -> Array {
-    let value = || {
-        let types = SchemaType::from_iter([Type::Number, Type::String, Type::Null]);
-        RefOr::<Schema>::from(ObjectBuilder::new().schema_type(types))
-    };
+    let value = || RefOr::<Schema>::from(ObjectBuilder::new().schema_type(SchemaType::AnyValue));
     let by_name = ObjectBuilder::new().additional_properties(Some(AdditionalProperties::RefOr(value())));
     let instance = OneOfBuilder::new()
         .item(by_name)

@@ -47,6 +47,14 @@ pub struct PreprocessingRequest {
     pub numeric: Option<NumericScaling>,
 }
 
+/// A job document that could not be read as a whole.
+#[derive(Clone, Debug)]
+pub struct FaultyRequest {
+    pub faults: Vec<Fault>,
+    /// What of it can still be held against the tables it names; `None` where dataset or target are at fault.
+    pub rest: Option<Box<JobRequest>>,
+}
+
 /// The training options that were written; what is `None` takes a default, or what the continued model had.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 pub struct TrainingRequest {
@@ -240,13 +248,31 @@ const TRAINING_FIELDS: &[&str] = &[
 
 impl JobRequest {
     /// Reads a job document; on failure every fault in it, those of the network included.
-    pub fn read(document: &Value) -> Result<Self, Vec<Fault>> {
+    pub fn read(document: &Value) -> Result<Self, FaultyRequest> {
         let mut reader = Reader::default();
         let request = Self::read_fields(&mut reader, document);
+        let faults = reader.faults;
         match request {
-            Some(request) if reader.faults.is_empty() => Ok(request),
-            _ => Err(reader.faults),
+            Some(request) if faults.is_empty() => Ok(request),
+            request => Err(FaultyRequest {
+                rest: request.map(|request| Box::new(request.without_dependents(&faults))),
+                faults,
+            }),
         }
+    }
+
+    /// The request without what can't be judged while other parts of it are unknown.
+    fn without_dependents(mut self, faults: &[Fault]) -> Self {
+        let faulty = |at: &str| faults.iter().any(|fault| fault.pointer.starts_with(at));
+        if faulty("/model") {
+            self.model = None;
+            self.initial_weights = None;
+            self.training.class_weight = None;
+        }
+        if faulty("/model") || faulty("/training") {
+            self.training.early_stopping = None;
+        }
+        self
     }
 
     fn read_fields(reader: &mut Reader, document: &Value) -> Option<Self> {

@@ -1,13 +1,15 @@
 //! The metrics: figures for people, beside the loss.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
 use super::kernel::Float;
 
 use crate::nn::spec::bounds::place;
 use crate::nn::spec::reader::Reader;
-use crate::nn::spec::vocabulary::names;
+use crate::nn::spec::vocabulary::{name_or_object_schema, names, push_schema};
 
 names! {
     /// A figure beside the loss; t are the targets, y the network's outputs.
@@ -54,11 +56,24 @@ pub enum TopKType {
 }
 
 /// A metric: its name, or `{"type": "top_k", "k": 3}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Metric {
     Name(MetricName),
     TopK(TopKSpec),
+}
+
+impl PartialSchema for Metric {
+    fn schema() -> RefOr<Schema> {
+        let names: Vec<&str> = MetricName::ALL.iter().map(|name| name.name()).collect();
+        name_or_object_schema(&names, "TopKSpec")
+    }
+}
+
+impl ToSchema for Metric {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        push_schema::<TopKSpec>(schemas);
+    }
 }
 
 impl Metric {

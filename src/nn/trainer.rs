@@ -106,7 +106,7 @@ pub struct Trained<F> {
 /// Batches between two looks at whether all is finite; the weights of the last good look are kept.
 const BATCHES_BETWEEN_LOOKS: usize = 16;
 /// Multiply-adds of a step from which on threads pay.
-const THREADS_PAY_FROM: u128 = 4_000_000;
+const THREADS_PAY_FROM: u128 = 20_000_000;
 
 /// A training in progress.
 #[derive(Debug)]

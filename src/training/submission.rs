@@ -7,7 +7,7 @@ use crate::domain::artifact::{self, Kind as Artifact};
 use crate::domain::dataset::Dataset;
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::Job;
-use crate::domain::job_spec::{JobRequest, JobSpec, ValidationSpec};
+use crate::domain::job_spec::{FaultyRequest, JobRequest, JobSpec, ValidationSpec};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
@@ -37,14 +37,26 @@ impl Runner {
                 let detail = format!("{waiting} jobs wait already, which is the limit: send this one again later.");
                 Err(Problem::new(Kind::TooManyRequests, detail))
             }
-            Submission::DatasetGone(id) => Err(unknown(vec![no_dataset("/dataset", id)])),
-            Submission::ModelGone(id) => Err(unknown(vec![no_model(id)])),
+            Submission::DatasetGone(id) => Err(refused(vec![no_dataset("/dataset", id)])),
+            Submission::ModelGone(id) => Err(refused(vec![no_model(id)])),
         }
     }
 
     /// Checks a job and says what it would be; stores nothing.
     pub async fn dry_run(&self, tenant: &TenantId, request: JobRequest) -> Result<DryRun, Problem> {
         Ok(self.admit(tenant, request).await?.0.into())
+    }
+
+    /// All that is wrong with a document that could not be read as a whole: what reading found, and what the tables it
+    /// names show of the rest.
+    pub async fn refuse(&self, tenant: &TenantId, faulty: FaultyRequest) -> Problem {
+        let mut faults = faulty.faults;
+        if let Some(rest) = faulty.rest
+            && let Err(problem) = self.admit(tenant, *rest).await
+        {
+            faults.extend(problem.faults);
+        }
+        refused(faults)
     }
 
     /// Looks up what the request names, and checks it.
@@ -74,7 +86,7 @@ impl Runner {
             );
         }
         let Some(dataset) = dataset.filter(|_| faults.is_empty()) else {
-            return Err(unknown(faults));
+            return Err(refused(faults));
         };
         let named = Named {
             dataset: &dataset,
@@ -86,7 +98,7 @@ impl Runner {
     }
 }
 
-fn unknown(faults: Vec<Fault>) -> Problem {
+fn refused(faults: Vec<Fault>) -> Problem {
     Problem::faults(Kind::InvalidSpec, "The job can't run", faults)
 }
 

@@ -50,7 +50,7 @@ impl<'a> Check<'a> {
         let loss = spec.loss.clone().unwrap_or_else(|| self.default_loss(&last));
         self.check_loss(&loss, &last);
         let optimizer = spec.optimizer.clone().unwrap_or_else(|| AdamSpec::new().into());
-        self.check_optimizer(&optimizer);
+        check_optimizer(&mut self.reader, &optimizer, &format!("{}/optimizer", self.at));
         let metrics = spec.metrics.clone().unwrap_or_else(|| self.default_metrics(&loss));
         self.check_metrics(&metrics, &last);
         let (inputs, outputs) = (self.inputs, last.outputs);
@@ -177,36 +177,6 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn check_optimizer(&mut self, optimizer: &OptimizerSpec) {
-        let common = optimizer.common();
-        let warms_up = match common.schedule {
-            Some(ScheduleSpec::CosineDecay(cosine)) => cosine.warmup_target.is_some() && cosine.warmup_steps > 0,
-            Some(ScheduleSpec::PiecewiseConstantDecay(_)) => true,
-            _ => false,
-        };
-        if common.learning_rate == 0.0 && !warms_up {
-            let said = "must be above 0 (and up to 1000): with a rate of 0 nothing is learned";
-            self.fault("optimizer/learning_rate", said);
-        }
-        if let Some(ScheduleSpec::PiecewiseConstantDecay(pieces)) = common.schedule {
-            let wanted = pieces.boundaries.len() + 1;
-            if pieces.values.len() != wanted {
-                let said = format!(
-                    "must have one rate more than there are boundaries: {wanted}, not {}",
-                    pieces.values.len()
-                );
-                self.fault("optimizer/schedule/values", said);
-            }
-        }
-        let clips = [common.clipnorm, common.clipvalue, common.global_clipnorm];
-        if clips.iter().flatten().count() > 1 {
-            self.fault(
-                "optimizer",
-                "at most one of clipnorm, clipvalue and global_clipnorm may be given",
-            );
-        }
-    }
-
     fn default_metrics(&self, loss: &LossSpec) -> Vec<Metric> {
         match self.target {
             Target::Regression => vec![MetricName::Mae.into()],
@@ -226,6 +196,33 @@ impl<'a> Check<'a> {
                 self.fault(format!("metrics/{index}"), "top_k needs one output for each class");
             }
         }
+    }
+}
+
+/// Whether the parts of an optimizer fit each other, which needs no data to be known.
+pub(super) fn check_optimizer(reader: &mut Reader, optimizer: &OptimizerSpec, at: &str) {
+    let common = optimizer.common();
+    let warms_up = match common.schedule {
+        Some(ScheduleSpec::CosineDecay(cosine)) => cosine.warmup_target.is_some() && cosine.warmup_steps > 0,
+        Some(ScheduleSpec::PiecewiseConstantDecay(_)) => true,
+        _ => false,
+    };
+    if common.learning_rate == 0.0 && !warms_up {
+        let said = "must be above 0 (and up to 1000): with a rate of 0 nothing is learned";
+        reader.fault(format!("{at}/learning_rate"), said);
+    }
+    if let Some(ScheduleSpec::PiecewiseConstantDecay(pieces)) = common.schedule {
+        let wanted = pieces.boundaries.len() + 1;
+        if pieces.values.len() != wanted {
+            let given = pieces.values.len();
+            let said = format!("must have one rate more than there are boundaries: {wanted}, not {given}");
+            reader.fault(format!("{at}/schedule/values"), said);
+        }
+    }
+    let clips = [common.clipnorm, common.clipvalue, common.global_clipnorm];
+    if clips.iter().flatten().count() > 1 {
+        let said = "at most one of clipnorm, clipvalue and global_clipnorm may be given";
+        reader.fault(at, said);
     }
 }
 

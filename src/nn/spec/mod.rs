@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use bounds::{MAX_LAYERS, MAX_WIDTH};
+use check::check_optimizer;
 pub use fault::Fault;
 pub use plan::{ParameterCounts, Plan, Target};
 use reader::Reader;
@@ -53,7 +54,7 @@ impl ModelSpec {
         Some(Self {
             layers: reader.optional(&fields, "layers", read_layers),
             loss: reader.optional(&fields, "loss", LossSpec::read),
-            optimizer: reader.optional(&fields, "optimizer", OptimizerSpec::read),
+            optimizer: reader.optional(&fields, "optimizer", read_optimizer),
             metrics: reader.optional(&fields, "metrics", read_metrics),
         })
     }
@@ -94,6 +95,13 @@ fn read_layers(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Layer
         .map(|(item, at)| LayerSpec::read(reader, item, at))
         .collect();
     layers.into_iter().collect()
+}
+
+/// An optimizer whose parts fit each other: a client is told here, together with all else that reading finds.
+fn read_optimizer(reader: &mut Reader, value: &Value, at: &str) -> Option<OptimizerSpec> {
+    let optimizer = OptimizerSpec::read(reader, value, at)?;
+    check_optimizer(reader, &optimizer, at);
+    Some(optimizer)
 }
 
 fn read_metrics(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Metric>> {

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use utoipa::PartialSchema;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Discriminator, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Discriminator, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{Ref, RefOr};
 
 use super::reader::Reader;
@@ -250,9 +250,9 @@ pub(crate) fn names_schema(names: &[&str]) -> ObjectBuilder {
         .enum_values(Some(names.iter().copied()))
 }
 
-/// One of the names alone, or the object schema.
+/// One of the names alone, or the object schema. (`anyOf`: some generators can't nest one `oneOf` in another.)
 pub(crate) fn name_or_object_schema(names: &[&str], object: &str) -> RefOr<Schema> {
-    OneOfBuilder::new()
+    AnyOfBuilder::new()
         .item(names_schema(names))
         .item(Ref::from_schema_name(object))
         .into()

@@ -1,6 +1,7 @@
 //! The catalogue of bad input: one row a case, with the status, the kind and the place it is answered with.
 
 mod datasets;
+mod documents;
 mod features;
 mod requests;
 mod specs;
@@ -97,6 +98,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("requests", requests::cases()),
         ("datasets", datasets::cases()),
         ("specs", specs::cases()),
+        ("documents", documents::cases()),
         ("features", features::cases()),
     ];
     families

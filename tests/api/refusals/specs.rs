@@ -7,14 +7,14 @@ use super::{Case, Place};
 use crate::fixtures::{HOUSING, TRAINED_HOUSING, TRAINED_IRIS, client, housing_job, id, iris_job, upload, with};
 
 pub(super) fn cases() -> Vec<Case> {
-    [networks(), words(), training(), tables(), weights(), documents()]
+    [networks(), words(), training(), tables(), weights()]
         .into_iter()
         .flatten()
         .collect()
 }
 
 /// The iris job with one thing changed.
-fn iris(name: &'static str, changes: Value, places: impl Into<Vec<Place>>) -> Case {
+pub(super) fn iris(name: &'static str, changes: Value, places: impl Into<Vec<Place>>) -> Case {
     let call = move || {
         client()
             .post("/v1/jobs")
@@ -366,42 +366,5 @@ fn weights() -> Vec<Case> {
             client().post("/v1/jobs").json(&with(&iris_job(id(&TRAINED_IRIS.dataset)), json!({"continue_from": TRAINED_IRIS.model, "model": {"layers": [{"type": "dense", "units": 3, "activation": "softmax"}]}})))
         })
         .places([At("/model")]),
-    ]
-}
-
-fn documents() -> Vec<Case> {
-    let whole = |name, document: Value, places: Vec<Place>| {
-        Case::new(name, 422, "invalid-spec", move || {
-            client().post("/v1/jobs").json(&document)
-        })
-        .places(places)
-    };
-    vec![
-        whole("an empty object", json!({}), vec![At("/dataset"), At("/target")]),
-        whole("an array", json!([]), vec![At("")]),
-        whole("a number", json!(1), vec![At("")]),
-        whole("null", json!(null), vec![At("")]),
-        whole(
-            "a model that is a word",
-            json!({"dataset": "ds_x", "target": "y", "model": "big"}),
-            vec![At("/dataset"), At("/model")],
-        ),
-        iris("an empty name", json!({"name": ""}), [At("/name")]),
-        iris(
-            "a name of 1,000 characters",
-            json!({"name": "x".repeat(1000)}),
-            [At("/name")],
-        ),
-        iris(
-            "every fault at once",
-            json!({"model": {"layers": [{"type": "dense", "units": 0, "activation": "swich"}], "optimizer": {"learning_rate": -1}}, "training": {"epochs": 0, "sed": 1}}),
-            [
-                At("/model/layers/0/units"),
-                Says("/model/layers/0/activation", "swish"),
-                At("/model/optimizer/learning_rate"),
-                At("/training/epochs"),
-                Says("/training/sed", "seed"),
-            ],
-        ),
     ]
 }
