@@ -19,7 +19,8 @@ use super::limits::Limits;
 use super::pagination::{List, PageQuery};
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::{Job, JobError, JobStatus, Progress};
-use crate::domain::job_spec::{JobRequest, JobSpec};
+use crate::domain::job_request::JobRequest;
+use crate::domain::job_spec::JobSpec;
 use crate::training::DryRun;
 
 /// A training job.

@@ -6,6 +6,7 @@ pub mod dataset;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod job_request;
 pub mod job_spec;
 pub mod model;
 pub mod page;

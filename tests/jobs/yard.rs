@@ -13,7 +13,7 @@ use trainyard::data::source::SourceRequest;
 use trainyard::domain::dataset::Dataset;
 use trainyard::domain::id::{DatasetId, JobId};
 use trainyard::domain::job::{Job, JobStatus};
-use trainyard::domain::job_spec::JobRequest;
+use trainyard::domain::job_request::JobRequest;
 use trainyard::domain::model::Model;
 use trainyard::domain::problem::Problem;
 use trainyard::domain::tenant::TenantId;

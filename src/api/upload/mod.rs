@@ -32,7 +32,7 @@ use crate::data::profile::{self, profile};
 use crate::data::source::SourceRequest;
 use crate::domain::dataset::Dataset;
 use crate::domain::id::DatasetId;
-use crate::domain::job_spec::MAX_NAME_CHARS;
+use crate::domain::job_request::MAX_NAME_CHARS;
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
