@@ -1,5 +1,7 @@
 //! The same bits everywhere: at any number of threads, at every SIMD level, alone or in a batch, interrupted or not.
 
+use std::sync::{Mutex, PoisonError};
+
 use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -84,17 +86,38 @@ fn wide() -> Value {
     })
 }
 
+/// The same without what looks at the whole batch: threads take shares of the rows.
+fn row_by_row() -> Value {
+    let mut model = wide();
+    model["layers"].as_array_mut().expect("layers").remove(1);
+    model
+}
+
 #[test]
-fn threads_and_simd_levels_never_show_in_the_bits() {
-    let plan = plan(&wide(), 67);
-    let samples = samples(&plan, 700, 1);
+fn threads_that_share_out_products_and_simd_levels_never_show_in_the_bits() {
+    same_bits_everywhere(&wide());
+}
+
+#[test]
+fn threads_that_share_out_rows_and_simd_levels_never_show_in_the_bits() {
+    same_bits_everywhere(&row_by_row());
+}
+
+/// Trains 700 rows in batches of 500, at every level, on this thread and in pools.
+fn same_bits_everywhere(model: &Value) {
+    let plan = plan(model, 67);
+    let mut samples = samples(&plan, 700, 1);
+    samples.weights = Some(Array1::from_shape_fn(700, |row| 0.5 + (row % 3) as f32));
     let options = FitOptions {
         epochs: 2,
-        batch_size: 300,
+        batch_size: 500,
         seed: 5,
         report_gradient_noise: true,
         ..FitOptions::default()
     };
+    // Another test forces levels too.
+    static LEVELS: Mutex<()> = Mutex::new(());
+    let _alone = LEVELS.lock().unwrap_or_else(PoisonError::into_inner);
     let best = Level::current();
     let mut all = Vec::new();
     for level in Level::available() {
@@ -117,7 +140,7 @@ fn threads_and_simd_levels_never_show_in_the_bits() {
 }
 
 #[test]
-fn the_wide_network_pays_for_threads_and_the_tutorials_does_not() {
+fn wide_networks_and_large_batches_pay_for_threads_and_the_tutorials_small_batches_do_not() {
     let pays = |model: &Value, inputs: usize, rows: usize, batch_size: usize| {
         let plan = plan(model, inputs);
         let options = FitOptions {
@@ -127,14 +150,12 @@ fn the_wide_network_pays_for_threads_and_the_tutorials_does_not() {
         let network = Network::<f32>::initialize(&plan, 0);
         Trainer::new(plan.clone(), network, None, samples(&plan, rows, 1), None, options).pays_for_threads()
     };
-    assert!(pays(&wide(), 67, 700, 300));
+    assert!(pays(&wide(), 67, 700, 500));
+    assert!(pays(&row_by_row(), 67, 700, 500));
     let swish = json!({"type": "dense", "units": 64, "activation": "swish"});
-    assert!(!pays(
-        &json!({"layers": [swish, swish, {"type": "dense", "units": 1}]}),
-        13,
-        506,
-        32
-    ));
+    let tutorial = json!({"layers": [swish, swish, {"type": "dense", "units": 1}]});
+    assert!(!pays(&tutorial, 13, 506, 32));
+    assert!(pays(&tutorial, 13, 506, 506));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! fit() opened up: the pieces of a training step one by one, for callers who write the loop themselves.
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use super::clip;
 use super::kernel::Float;
 use super::network::Network;
 use super::optimizer::OptimizerState;
-use super::pass::Pass;
+use super::pass::{Batch, Pass, Room};
 use super::rng::Random;
 use super::spec::{Fault, Plan};
 use super::weights::LayerWeights;
@@ -41,14 +43,22 @@ impl<F: Float> Network<F> {
             "shapes of x and y"
         );
         let mut pass = Pass::new(self, &plan.loss, rows);
-        let batch = pass.batch(rows);
-        fill(batch.x, x.iter());
-        fill(batch.y, y.iter());
         if let Some(weights) = weights {
             assert_eq!(weights.len(), rows, "a weight for each row");
-            fill(batch.weights, weights.iter());
         }
-        let loss = pass.run(self, &plan.loss, rows, weights.is_some(), random);
+        let batch = Batch {
+            rows,
+            weighted: weights.is_some(),
+            random,
+            fill: |rows: Range<usize>, room: Room<'_, F>| {
+                copy(room.x, x.slice(s![rows.clone(), ..]).iter());
+                copy(room.y, y.slice(s![rows.clone(), ..]).iter());
+                if let Some(weights) = weights {
+                    copy(room.weights, weights.slice(s![rows]).iter());
+                }
+            },
+        };
+        let loss = pass.run(self, &plan.loss, &batch);
         (
             loss,
             Gradients {
@@ -65,8 +75,13 @@ impl<F: Float> Network<F> {
         assert_eq!(x.ncols(), self.inputs, "columns of x");
         let rows = x.nrows();
         let mut pass = Pass::of_all(self, rows);
-        fill(pass.batch(rows).x, x.iter());
-        pass.forward_all(self, rows, random);
+        let batch = Batch {
+            rows,
+            weighted: false,
+            random,
+            fill: |_: Range<usize>, room: Room<'_, F>| copy(room.x, x.iter()),
+        };
+        pass.forward(self, &batch);
         Array2::from_shape_vec((rows, self.outputs), pass.outputs(rows).to_vec()).expect("as many as there are")
     }
 
@@ -84,7 +99,7 @@ impl<F: Float> Network<F> {
     }
 }
 
-fn fill<'a, F: Float>(room: &mut [F], values: impl Iterator<Item = &'a F>) {
+fn copy<'a, F: Float>(room: &mut [F], values: impl Iterator<Item = &'a F>) {
     room.iter_mut().zip(values).for_each(|(room, value)| *room = *value);
 }
 

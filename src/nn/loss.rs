@@ -59,23 +59,23 @@ impl LossSpec {
     /// The loss of a batch and its gradient.
     ///
     /// `y` (n,o) holds the outputs, for a cross-entropy the logits, which become the outputs; `t` (n,o) are the targets,
-    /// `weights` (n) factors of the rows. Returns Σₙ weight·loss, for the mean still to be divided by n;
-    /// `d` (n,o) becomes the gradient of the mean, ∂(Σ weight·loss / n)/∂y, for a cross-entropy ∂/∂logits.
+    /// `weights` (n) factors of the rows. They may be some rows of a batch of `of` rows. Returns Σₙ weight·loss, for the
+    /// mean still to be divided by `of`; `d` (n,o) becomes the gradient of the mean, ∂(Σ weight·loss / of)/∂y, for a
+    /// cross-entropy ∂/∂logits.
     /// A row's loss is the mean over its columns (categorical: the sum). `values` (n,o) is room to work in.
     ///
     /// The sum runs over blocks of about a thousand numbers in f32 and over the blocks in f64.
     /// Source: `keras/src/losses/losses.py`, reduction `sum_over_batch_size`.
     pub(crate) fn score<F: Float>(
         &self,
-        columns: usize,
+        [of, columns]: [usize; 2],
         y: &mut [F],
         t: &[F],
         weights: Option<&[F]>,
         d: &mut [F],
         values: &mut [F],
     ) -> f64 {
-        let rows = y.len() / columns;
-        let scale = F::from_f64(1.0 / (rows * columns) as f64);
+        let scale = F::from_f64(1.0 / (of * columns) as f64);
         let mut score = Score {
             columns,
             y,
@@ -98,7 +98,7 @@ impl LossSpec {
                 score.pointwise(SigmoidCrossentropy { smoothing })
             }
             Self::CategoricalCrossentropy(spec) => {
-                score.scale = F::from_f64(1.0 / rows as f64);
+                score.scale = F::from_f64(1.0 / of as f64);
                 let smoothing = F::from_f64(spec.label_smoothing);
                 dispatch(SoftmaxCrossentropy { score, smoothing })
             }

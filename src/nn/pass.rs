@@ -1,30 +1,60 @@
 //! One pass of a batch through a network and back: the loss, the outputs and the gradients.
 //!
-//! A [`Pass`] owns every buffer that training needs; once made, nothing is allocated any more.
+//! A batch goes in shares of its rows, whose sums are added in order: what a share needs stays in a core's own cache,
+//! and threads take a share each. A [`Pass`] keeps its buffers from batch to batch.
 
-use super::kernel::{Float, Workspace, reduce};
-use super::layer::{Context, Operation, Turns};
+mod share;
+
+use std::ops::Range;
+
+use super::kernel::{Float, reduce};
+use super::layer::Operation;
 use super::network::Network;
 use super::rng::Random;
 use super::spec::LossSpec;
+use share::{Rows, Share};
+
+/// The most rows of a share. It decides the order of the sums, so that it never depends on the machine.
+pub(super) const SHARE_ROWS: usize = 128;
+
+/// Above so many weights a batch is one share: adding up gradients and reading all weights anew for each would cost more
+/// than it brings, and the products of a whole batch are large enough to be shared out themselves.
+pub(super) const MOST_WEIGHTS_OF_SHARES: usize = 1 << 18;
 
 /// Buffers for batches of up to `rows` rows.
 #[derive(Debug)]
 pub(crate) struct Pass<F> {
-    rows: usize,
-    /// The input and then each operation's output; on the way back what the operations kept (their traces).
-    values: Vec<Vec<F>>,
-    statistics: Vec<Vec<F>>,
+    inputs: usize,
+    columns: usize,
+    /// (n, inputs)
+    x: Vec<F>,
+    /// (n, columns)
     targets: Vec<F>,
+    /// (n)
     weights: Vec<F>,
-    /// Gradients by what the operations put out, and room to work in.
-    d: Turns<F>,
+    /// (n, columns)
+    outputs: Vec<F>,
     gradients: Vec<F>,
-    products: Workspace<F>,
+    /// The most rows of a share.
+    most: usize,
+    /// One for each thread that takes part.
+    shares: Vec<Share<F>>,
+    parallel: bool,
 }
 
-/// A batch's places in a pass, to be filled before it runs.
-pub(crate) struct Batch<'a, F> {
+/// What a pass runs on.
+pub(crate) struct Batch<'a, P> {
+    pub(crate) rows: usize,
+    /// Whether the rows have factors.
+    pub(crate) weighted: bool,
+    /// Decides what dropout drops.
+    pub(crate) random: &'a Random,
+    /// Puts some of the batch's rows into their places: `Fn(Range<usize>, Room<F>)`.
+    pub(crate) fill: P,
+}
+
+/// The places of some rows.
+pub(crate) struct Room<'a, F> {
     /// (n, inputs)
     pub(crate) x: &'a mut [F],
     /// (n, outputs)
@@ -36,146 +66,171 @@ pub(crate) struct Batch<'a, F> {
 impl<F: Float> Pass<F> {
     /// For the loss and its gradients.
     pub(crate) fn new(network: &Network<F>, loss: &LossSpec, rows: usize) -> Self {
-        Self::over(network, network.scored(loss), rows)
+        let whole = network.trainable.len() > MOST_WEIGHTS_OF_SHARES
+            || network.operations.iter().any(Operation::looks_at_the_whole_batch);
+        let most = if whole { rows } else { rows.min(SHARE_ROWS) };
+        Self::in_shares(network, network.scored(loss), rows, most)
     }
 
     /// For the outputs alone.
     pub(crate) fn of_all(network: &Network<F>, rows: usize) -> Self {
-        Self::over(network, &network.operations, rows)
+        Self::in_shares(network, &network.operations, rows, rows)
     }
 
-    fn over(network: &Network<F>, operations: &[Operation], rows: usize) -> Self {
-        let mut values = vec![vec![F::ZERO; rows * network.inputs]];
-        values.extend(
-            operations
-                .iter()
-                .map(|operation| vec![F::ZERO; rows * operation.outputs]),
-        );
-        let widest = values.iter().map(Vec::len).max().unwrap_or(0);
+    fn in_shares(network: &Network<F>, operations: &[Operation], rows: usize, most: usize) -> Self {
+        let (inputs, columns) = (network.inputs, network.outputs);
         Self {
-            rows,
-            values,
-            statistics: operations
-                .iter()
-                .map(|operation| vec![F::ZERO; operation.statistics(rows)])
-                .collect(),
-            targets: vec![F::ZERO; rows * network.outputs],
+            inputs,
+            columns,
+            x: vec![F::ZERO; rows * inputs],
+            targets: vec![F::ZERO; rows * columns],
             weights: vec![F::ONE; rows],
-            d: Turns::new(widest),
+            outputs: vec![F::ZERO; rows * columns],
             gradients: vec![F::ZERO; network.trainable.len()],
-            products: Workspace::serial(),
+            most,
+            shares: vec![Share::new(network, operations, most)],
+            parallel: false,
         }
+    }
+
+    /// Whether batches of so many rows go in several shares.
+    pub(crate) fn is_shared(&self, rows: usize) -> bool {
+        rows > self.most
     }
 
     /// Whether the next runs may use the threads of rayon's current pool.
     pub(crate) fn set_parallel(&mut self, parallel: bool) {
-        self.products.set_parallel(parallel);
+        self.parallel = parallel;
     }
 
-    /// Where the next batch of `rows` rows is to be put.
-    pub(crate) fn batch(&mut self, rows: usize) -> Batch<'_, F> {
-        assert!(rows <= self.rows, "a batch fits the pass");
-        let Self {
-            values,
-            targets,
-            weights,
-            ..
-        } = self;
-        let (inputs, outputs) = (values[0].len() / self.rows, targets.len() / self.rows);
-        Batch {
-            x: &mut values[0][..rows * inputs],
-            y: &mut targets[..rows * outputs],
-            weights: &mut weights[..rows],
-        }
-    }
-
-    /// Takes the batch's first `rows` rows through the network and back.
+    /// Takes a batch through the network and back.
     ///
     /// Returns the loss: the mean over the rows, penalties included. The gradients are those of this very number;
-    /// moving averages advance. `random` decides what dropout drops.
-    pub(crate) fn run(
-        &mut self,
-        network: &mut Network<F>,
-        loss: &LossSpec,
-        rows: usize,
-        weighted: bool,
-        random: &Random,
-    ) -> f64 {
+    /// moving averages advance.
+    ///
+    /// # Panics
+    /// If the batch has more rows than the pass was made for.
+    pub(crate) fn run<P>(&mut self, network: &mut Network<F>, loss: &LossSpec, batch: &Batch<'_, P>) -> f64
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
-        self.forward(network, operations, rows, random);
-        let outputs = rows * network.outputs;
-        let weights = weighted.then_some(&self.weights[..rows]);
-        let y = self.values.last_mut().expect("the input at least");
-        let total = loss.score(
-            network.outputs,
-            &mut y[..outputs],
-            &self.targets[..outputs],
-            weights,
-            &mut self.d.now[..outputs],
-            &mut self.d.next[..outputs],
-        );
-        self.backward(network, operations, rows);
+        let total = if self.is_shared(batch.rows) {
+            self.run_shares(network, operations, loss, batch)
+        } else {
+            let (mut rows, share) = self.whole(batch);
+            let weights = (&*network.trainable, &mut *network.moving);
+            share.run(operations, weights, loss, &mut rows, batch.random);
+            std::mem::swap(&mut self.gradients, &mut self.shares[0].gradients);
+            self.shares[0].loss
+        };
         let penalty = network.penalize(&mut self.gradients);
-        total / rows as f64 + penalty
+        total / batch.rows as f64 + penalty
     }
 
-    /// Takes the batch's first `rows` rows through all operations of a pass made for the outputs alone.
-    pub(crate) fn forward_all(&mut self, network: &mut Network<F>, rows: usize, random: &Random) {
+    /// Takes a batch through all operations of a pass made for the outputs alone.
+    pub(crate) fn forward<P>(&mut self, network: &mut Network<F>, batch: &Batch<'_, P>)
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
         let operations = network.operations.clone();
-        self.forward(network, &operations, rows, random);
+        let (mut rows, share) = self.whole(batch);
+        let weights = (&*network.trainable, &mut *network.moving);
+        share.forward(&operations, weights, &mut rows, batch.random);
     }
 
-    fn forward(&mut self, network: &mut Network<F>, operations: &[Operation], rows: usize, random: &Random) {
-        let Network { trainable, moving, .. } = network;
-        let mut context = Context {
-            rows,
-            weights: trainable,
-            products: &mut self.products,
+    /// The batch as one share, filled.
+    fn whole<P>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>)
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
+        let share = &mut self.shares[0];
+        share.products.set_parallel(self.parallel);
+        let mut rows = Rows {
+            first: 0,
+            of: batch.rows,
+            x: &mut self.x[..batch.rows * self.inputs],
+            targets: &mut self.targets[..batch.rows * self.columns],
+            weights: &mut self.weights[..batch.rows],
+            weighted: batch.weighted,
+            outputs: &mut self.outputs[..batch.rows * self.columns],
         };
-        for (index, operation) in operations.iter().enumerate() {
-            let (before, after) = self.values.split_at_mut(index + 1);
-            let x = &mut before[index][..rows * operation.inputs];
-            let y = &mut after[0][..rows * operation.outputs];
-            let statistics = &mut self.statistics[index][..operation.statistics(rows)];
-            operation.forward(&mut context, moving, random, statistics, x, y);
-        }
+        rows.fill(&batch.fill);
+        (rows, share)
     }
 
-    fn backward(&mut self, network: &Network<F>, operations: &[Operation], rows: usize) {
-        // Below the first operation with weights nobody needs a gradient.
-        let first = operations
-            .iter()
-            .position(Operation::has_weights)
-            .unwrap_or(operations.len());
-        let mut context = Context {
-            rows,
-            weights: &network.trainable,
-            products: &mut self.products,
-        };
-        for (index, operation) in operations.iter().enumerate().skip(first).rev() {
-            let trace = &mut self.values[index][..rows * operation.inputs];
-            let statistics = &self.statistics[index][..operation.statistics(rows)];
-            operation.backward(
-                &mut context,
-                statistics,
-                trace,
-                &mut self.d,
-                &mut self.gradients,
-                index > first,
-            );
+    /// As many shares at a time as there are threads; Σ of the rows' losses.
+    fn run_shares<P>(
+        &mut self,
+        network: &Network<F>,
+        operations: &[Operation],
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+    ) -> f64
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
+        let size = batch.rows.div_ceil(batch.rows.div_ceil(self.most));
+        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let at_once = threads.min(batch.rows.div_ceil(size));
+        while self.shares.len() < at_once {
+            self.shares.push(Share::new(network, operations, self.most));
         }
+        let run = |share: &mut Share<F>, mut rows: Rows<'_, F>| {
+            rows.fill(&batch.fill);
+            let random = batch.random.clone().of_share(rows.first / size);
+            // What looks at the whole batch has moving averages, and is never shared.
+            let weights = (&*network.trainable, &mut [][..]);
+            share.run(operations, weights, loss, &mut rows, &random);
+        };
+        let (inputs, columns) = (self.inputs, self.columns);
+        let mut parts = self.weights[..batch.rows]
+            .chunks_mut(size)
+            .zip(self.x.chunks_mut(size * inputs))
+            .zip(self.targets.chunks_mut(size * columns))
+            .zip(self.outputs.chunks_mut(size * columns))
+            .enumerate()
+            .map(|(number, (((weights, x), targets), outputs))| Rows {
+                first: number * size,
+                of: batch.rows,
+                x: &mut x[..weights.len() * inputs],
+                targets: &mut targets[..weights.len() * columns],
+                outputs: &mut outputs[..weights.len() * columns],
+                weights,
+                weighted: batch.weighted,
+            });
+        let mut total = 0.0;
+        for first in (0..batch.rows).step_by(at_once * size) {
+            let left = (batch.rows - first).div_ceil(size);
+            let shares = &mut self.shares[..at_once.min(left)];
+            match &mut *shares {
+                [share] => run(share, parts.next().expect("as many parts as shares")),
+                shares => rayon::in_place_scope(|scope| {
+                    for (share, rows) in shares.iter_mut().zip(&mut parts) {
+                        scope.spawn(move |_| run(share, rows));
+                    }
+                }),
+            }
+            for (number, share) in shares.iter_mut().enumerate() {
+                total += share.loss;
+                match first + number {
+                    0 => std::mem::swap(&mut self.gradients, &mut share.gradients),
+                    _ => reduce::add(&mut self.gradients, &share.gradients),
+                }
+            }
+        }
+        total
     }
 
     /// The outputs of the last run's first `rows` rows.
     pub(crate) fn outputs(&self, rows: usize) -> &[F] {
-        let y = self.values.last().expect("the input at least");
-        &y[..rows * (y.len() / self.rows)]
+        &self.outputs[..rows * self.columns]
     }
 
     /// The targets of the last run's first `rows` rows.
     pub(crate) fn targets(&self, rows: usize) -> &[F] {
-        &self.targets[..rows * (self.targets.len() / self.rows)]
+        &self.targets[..rows * self.columns]
     }
 
     /// The gradients of the last run, laid out as the trainable weights.
@@ -212,5 +267,61 @@ impl<F: Float> Network<F> {
             .penalized()
             .map(|place| of(&self.trainable[place.range.clone()], place.penalty))
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::rng::Purpose;
+    use crate::nn::spec::{ModelSpec, Plan, Target};
+
+    const ROWS: usize = 11;
+
+    fn plan() -> Plan {
+        let spec = r#"{"layers": [{"type": "dense", "units": 7, "activation": "swish"},
+            {"type": "layer_normalization"}, {"type": "dense", "units": 3, "activation": "softmax"}],
+            "loss": "categorical_crossentropy"}"#;
+        let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+        spec.plan("", 4, Target::Classes(3)).unwrap()
+    }
+
+    /// Loss, gradients and outputs of eleven weighted rows in shares of at most so many.
+    fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
+        let plan = plan();
+        let mut network = Network::initialize(&plan, 3);
+        let random = Random::new(0, Purpose::Dropout, 0, 0);
+        let batch = Batch {
+            rows: ROWS,
+            weighted: true,
+            random: &random,
+            fill: |rows: Range<usize>, room: Room<'_, f64>| {
+                for (place, row) in rows.enumerate() {
+                    (0..4).for_each(|i| room.x[place * 4 + i] = ((row * 4 + i) as f64).sin());
+                    (0..3).for_each(|o| room.y[place * 3 + o] = f64::from(u8::from(row % 3 == o)));
+                    room.weights[place] = 1.0 + row as f64 / 7.0;
+                }
+            },
+        };
+        let operations = network.scored(&plan.loss).to_vec();
+        let mut pass = Pass::in_shares(&network, &operations, ROWS, most);
+        let loss = pass.run(&mut network, &plan.loss, &batch);
+        (loss, pass.gradients().to_vec(), pass.outputs(ROWS).to_vec())
+    }
+
+    #[test]
+    fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
+        let (loss, gradients, outputs) = in_shares_of(ROWS);
+        for most in 1..ROWS {
+            let (found, found_gradients, found_outputs) = in_shares_of(most);
+            assert!((found - loss).abs() < 1e-14, "{found} for {loss} in shares of {most}");
+            assert_eq!(found_outputs, outputs, "shares of {most}");
+            for (found, wanted) in found_gradients.iter().zip(&gradients) {
+                assert!(
+                    (found - wanted).abs() < 1e-13,
+                    "{found} for {wanted} in shares of {most}"
+                );
+            }
+        }
     }
 }

@@ -20,7 +20,10 @@ pub enum Purpose {
 
 /// A stream of random numbers, the same on every machine.
 #[derive(Clone, Debug)]
-pub struct Random(ChaCha8Rng);
+pub struct Random {
+    chacha: ChaCha8Rng,
+    first_stream: u64,
+}
 
 impl Random {
     /// The numbers for one purpose; `epoch` and `batch` are 0 where they mean nothing.
@@ -29,17 +32,26 @@ impl Random {
         for (bytes, word) in key.chunks_exact_mut(8).zip([seed, purpose as u64, epoch, batch]) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        Self(ChaCha8Rng::from_seed(key))
+        Self {
+            chacha: ChaCha8Rng::from_seed(key),
+            first_stream: 0,
+        }
+    }
+
+    /// The same for another share of the batch's rows, counted from 0: its streams are its own.
+    pub fn of_share(mut self, share: usize) -> Self {
+        self.first_stream = (share as u64) << 32;
+        self
     }
 
     /// Another stream of the same key.
     pub fn stream(mut self, stream: u64) -> Self {
-        self.0.set_stream(stream);
+        self.chacha.set_stream(self.first_stream + stream);
         self
     }
 
     pub fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
+        self.chacha.next_u32()
     }
 
     /// Uniform in [0, 1), a multiple of 2⁻²⁴: every value is an f32.

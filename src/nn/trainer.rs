@@ -11,12 +11,14 @@ pub use early_stopping::EarlyStopping;
 pub use evaluate::evaluate;
 pub use samples::Samples;
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Float;
 use super::network::Network;
 use super::optimizer::OptimizerState;
-use super::pass::Pass;
+use super::pass::{Batch, Pass, Room};
 use super::rng::{Purpose, Random};
 use super::spec::Plan;
 use checkpoint::Kept;
@@ -105,8 +107,10 @@ pub struct Trained<F> {
 
 /// Batches between two looks at whether all is finite; the weights of the last good look are kept.
 const BATCHES_BETWEEN_LOOKS: usize = 16;
-/// Multiply-adds of a step from which on threads pay.
+/// Multiply-adds of a step from which on threads pay that share out each product.
 const THREADS_PAY_FROM: u128 = 20_000_000;
+/// The same where threads take shares of the batch and meet once a step.
+const SHARES_PAY_FROM: u128 = 2_000_000;
 
 /// A training in progress.
 #[derive(Debug)]
@@ -188,9 +192,12 @@ impl<F: Float> Trainer<F> {
 
     /// Whether a step has enough to do that sharing it out among threads is quicker.
     pub fn pays_for_threads(&self) -> bool {
-        self.plan
-            .multiply_adds(self.options.batch_size.min(self.train.x.nrows()) as u64)
-            >= THREADS_PAY_FROM
+        let rows = self.options.batch_size.min(self.train.x.nrows());
+        let pay_from = match self.pass.is_shared(rows) {
+            true => SHARES_PAY_FROM,
+            false => THREADS_PAY_FROM,
+        };
+        self.plan.multiply_adds(rows as u64) >= pay_from
     }
 
     /// Trains one batch.
@@ -233,12 +240,20 @@ impl<F: Float> Trainer<F> {
         let parallel =
             rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1 && self.pays_for_threads();
         self.pass.set_parallel(parallel);
-        let rows = self.fill_batch();
-        let weighted = self.train.weights.is_some();
+        let first = self.epoch.batch * self.options.batch_size;
+        let rows = self.options.batch_size.min(self.train.x.nrows() - first);
         let random = self.random(Purpose::Dropout, self.epoch.batch as u64);
-        let loss = self
-            .pass
-            .run(&mut self.network, &self.plan.loss, rows, weighted, &random);
+        let laid = self.train.laid();
+        let order = &self.order;
+        let batch = Batch {
+            rows,
+            weighted: self.train.weights.is_some(),
+            random: &random,
+            fill: |rows: Range<usize>, room: Room<'_, F>| {
+                laid.copy(first + rows.start..first + rows.end, order, room);
+            },
+        };
+        let loss = self.pass.run(&mut self.network, &self.plan.loss, &batch);
         if !loss.is_finite() {
             return false;
         }
@@ -251,33 +266,6 @@ impl<F: Float> Trainer<F> {
             .optimizer
             .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
         true
-    }
-
-    /// Copies the next batch's rows into the pass.
-    fn fill_batch(&mut self) -> usize {
-        let first = self.epoch.batch * self.options.batch_size;
-        let end = (first + self.options.batch_size).min(self.train.x.nrows());
-        let batch = self.pass.batch(end - first);
-        let laid = self.train.laid();
-        let (x, y, weights) = laid.slices();
-        let (inputs, outputs) = (self.plan.inputs, self.plan.outputs);
-        if self.order.is_empty() {
-            batch.x.copy_from_slice(&x[first * inputs..end * inputs]);
-            batch.y.copy_from_slice(&y[first * outputs..end * outputs]);
-            if let Some(weights) = weights {
-                batch.weights.copy_from_slice(&weights[first..end]);
-            }
-        } else {
-            for (place, row) in self.order[first..end].iter().enumerate() {
-                let row = *row as usize;
-                batch.x[place * inputs..][..inputs].copy_from_slice(&x[row * inputs..][..inputs]);
-                batch.y[place * outputs..][..outputs].copy_from_slice(&y[row * outputs..][..outputs]);
-                if let Some(weights) = weights {
-                    batch.weights[place] = weights[row];
-                }
-            }
-        }
-        end - first
     }
 
     fn end_epoch(&mut self) -> EpochReport {

@@ -2,11 +2,16 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::priority;
-use crate::nn::trainer::{Step, Trainer};
+use crate::nn::trainer::Trainer;
+
+/// How long a job stays on the pool's threads before it looks again whether others want them. Going there and back costs
+/// about as much as a small network's step.
+const TURN: Duration = Duration::from_millis(5);
 
 pub(super) struct Cores {
     count: usize,
@@ -43,13 +48,32 @@ impl Cores {
 }
 
 impl Core<'_> {
-    /// One step, on several cores where some are free and the network is large enough to gain by it. The result is the
-    /// same bits either way.
-    pub(super) fn step(&self, trainer: &mut Trainer<f32>) -> Step {
-        let free = self.0.busy.load(Ordering::Relaxed) < self.0.count;
-        match self.0.pool().filter(|_| free && trainer.pays_for_threads()) {
-            Some(pool) => pool.install(|| trainer.step()),
-            None => trainer.step(),
+    /// Does `step` until it returns something: on several cores where some are free and the network is large enough to
+    /// gain by it. The result is the same bits either way.
+    pub(super) fn run<T: Send>(
+        &self,
+        trainer: &mut Trainer<f32>,
+        mut step: impl FnMut(&mut Trainer<f32>) -> Option<T> + Send,
+    ) -> T {
+        let shared = trainer.pays_for_threads();
+        loop {
+            let mut turn = || {
+                let end = Instant::now() + TURN;
+                loop {
+                    let done = step(trainer);
+                    if done.is_some() || Instant::now() >= end {
+                        return done;
+                    }
+                }
+            };
+            let free = self.0.busy.load(Ordering::Relaxed) < self.0.count;
+            let done = match self.0.pool().filter(|_| shared && free) {
+                Some(pool) => pool.install(turn),
+                None => turn(),
+            };
+            if let Some(done) = done {
+                return done;
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const FIRST_CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs a job to its end, or until it is asked to stop. A panic fails the job, not the server.
-pub(super) fn work(assignment: Assignment, flag: &Flag, cores: &Cores, tell: &dyn Fn(News)) -> Ending {
+pub(super) fn work(assignment: Assignment, flag: &Flag, cores: &Cores, tell: &(dyn Fn(News) + Sync)) -> Ending {
     let core = cores.take();
     let worker = Worker { flag, core, tell };
     catch_unwind(AssertUnwindSafe(|| worker.run(assignment))).unwrap_or_else(|panic| {
@@ -33,10 +33,16 @@ pub(super) fn work(assignment: Assignment, flag: &Flag, cores: &Cores, tell: &dy
     })
 }
 
+/// Why the steps ended.
+enum Stop {
+    Asked(Wish),
+    Done(StopReason),
+}
+
 struct Worker<'a> {
     flag: &'a Flag,
     core: Core<'a>,
-    tell: &'a dyn Fn(News),
+    tell: &'a (dyn Fn(News) + Sync),
 }
 
 impl Worker<'_> {
@@ -63,34 +69,38 @@ impl Worker<'_> {
     fn train(&self, assignment: &Assignment, encoder: &Encoder, mut trainer: Trainer<f32>) -> Ending {
         let batches_per_epoch = u32::try_from(trainer.batches_per_epoch()).unwrap_or(u32::MAX);
         (self.tell)(News::Started { batches_per_epoch });
+        let seal = |trainer: &Trainer<f32>| assignment.identity.seal(encoder, trainer.checkpoint());
         let mut checkpoint_due = Instant::now() + FIRST_CHECKPOINT_AFTER;
-        loop {
-            match self.flag.wish() {
-                Wish::GoOn => {}
-                Wish::Abandon => return Ending::Abandoned,
-                Wish::Cancel => return cancelled(assignment, encoder, trainer.finish()),
-                wish @ (Wish::Pause | Wish::Release) => {
-                    let checkpoint = Some(assignment.identity.seal(encoder, trainer.checkpoint()));
-                    return Ending::Stopped { wish, checkpoint };
-                }
+        let stop = self.core.run(&mut trainer, |trainer| {
+            let wish = self.flag.wish();
+            if wish != Wish::GoOn {
+                return Some(Stop::Asked(wish));
             }
-            match self.core.step(&mut trainer) {
+            match trainer.step() {
                 Step::Batch => {}
                 Step::Epoch(report) => {
                     (self.tell)(News::Epoch(row(report)));
                     if Instant::now() >= checkpoint_due {
-                        (self.tell)(News::Checkpoint(
-                            assignment.identity.seal(encoder, trainer.checkpoint()),
-                        ));
+                        (self.tell)(News::Checkpoint(seal(trainer)));
                         checkpoint_due = Instant::now() + CHECKPOINT_EVERY;
                     }
                 }
-                Step::Done(StopReason::Diverged { epoch }) => {
-                    return Ending::diverged(epoch, new_model(assignment, encoder, &trainer.finish()));
-                }
-                Step::Done(StopReason::Finished | StopReason::EarlyStopped { .. }) => {
-                    return Ending::Succeeded(new_model(assignment, encoder, &trainer.finish()));
-                }
+                Step::Done(reason) => return Some(Stop::Done(reason)),
+            }
+            None
+        });
+        match stop {
+            Stop::Asked(Wish::Cancel) => cancelled(assignment, encoder, trainer.finish()),
+            Stop::Asked(wish @ (Wish::Pause | Wish::Release)) => Ending::Stopped {
+                wish,
+                checkpoint: Some(seal(&trainer)),
+            },
+            Stop::Asked(Wish::Abandon | Wish::GoOn) => Ending::Abandoned,
+            Stop::Done(StopReason::Diverged { epoch }) => {
+                Ending::diverged(epoch, new_model(assignment, encoder, &trainer.finish()))
+            }
+            Stop::Done(StopReason::Finished | StopReason::EarlyStopped { .. }) => {
+                Ending::Succeeded(new_model(assignment, encoder, &trainer.finish()))
             }
         }
     }
@@ -143,8 +153,8 @@ fn row(report: EpochReport) -> EpochRow {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::io::Write;
+    use std::sync::Mutex;
 
     use jiff::Timestamp;
     use serde_json::json;
@@ -210,17 +220,17 @@ mod tests {
     /// Works until `last` epochs are told, then asks for `wish`; the epochs told, and how it ended.
     async fn work_until(store: &Store, claim: &Claim, last: u32, wish: Wish) -> (Vec<EpochRow>, Ending) {
         let assignment = Assignment::load(store, claim).await.unwrap();
-        let (flag, told) = (Flag::default(), RefCell::new(Vec::new()));
+        let (flag, told) = (Flag::default(), Mutex::new(Vec::new()));
         let tell = |news| {
             if let News::Epoch(row) = news {
                 if row.epoch == last {
                     flag.ask(wish);
                 }
-                told.borrow_mut().push(row);
+                told.lock().unwrap().push(row);
             }
         };
         let ending = work(assignment, &flag, &Cores::new(1), &tell);
-        (told.into_inner(), ending)
+        (told.into_inner().unwrap(), ending)
     }
 
     fn hash(ending: &Ending) -> &str {

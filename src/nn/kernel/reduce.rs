@@ -64,6 +64,19 @@ pub fn sum_of_squares<F: Float>(x: &[F]) -> F {
     dispatch(SumOfSquares(x))
 }
 
+/// `sums[k] ← sums[k] + xₖ`
+pub fn add<F: Float>(sums: &mut [F], x: &[F]) {
+    struct Add<'a, F>(&'a mut [F], &'a [F]);
+    impl<F: Float> Kernel for Add<'_, F> {
+        type Output = ();
+        #[inline(always)]
+        fn run(self) {
+            self.0.iter_mut().zip(self.1).for_each(|(sum, &x)| *sum += x);
+        }
+    }
+    dispatch(Add(sums, x));
+}
+
 /// Columns whose sums are kept in registers while the rows go by.
 const COLUMNS: usize = 32;
 

@@ -235,6 +235,11 @@ impl Operation {
         }
     }
 
+    /// Whether what it does to a row in training depends on the rows around it.
+    pub(crate) fn looks_at_the_whole_batch(&self) -> bool {
+        matches!(self.kind, Kind::BatchNormalization(_))
+    }
+
     /// Whether training changes it.
     pub(crate) fn has_weights(&self) -> bool {
         !matches!(self.kind, Kind::Activate(_) | Kind::Dropout(_))

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::check::Check;
 use super::{Fault, LayerSpec, LossSpec, Metric, ModelSpec, OptimizerSpec};
 use crate::nn::layout::Layout;
+use crate::nn::pass::{MOST_WEIGHTS_OF_SHARES, SHARE_ROWS};
 use crate::nn::summary::Summary;
 use crate::nn::weights::LayerWeights;
 
@@ -79,10 +80,13 @@ impl Plan {
 
     /// An upper estimate of what a training of `rows` rows (validation included) with this batch size holds in memory.
     ///
-    /// The rows as f32, the pass of one batch forward and back, the weights with gradients and optimizer slots, and
-    /// four copies of weights and slots: the last finite ones, the best ones, a checkpoint being made and one being written.
+    /// The rows as f32, the pass of one batch forward and back, the weights with gradients (one set for each share of the
+    /// batch) and optimizer slots, and four copies of weights and slots: the last finite ones, the best ones, a checkpoint
+    /// being made and one being written.
     pub fn memory_bytes(&self, rows: u64, batch_size: u64) -> u128 {
         const NUMBER: u128 = 4;
+        // No machine that this is made for has more; each takes one share at a time.
+        const MOST_THREADS: u128 = 64;
         let layout = Layout::new(self);
         let (rows, batch) = (u128::from(rows), u128::from(batch_size.min(rows).max(256)));
         // Each dense layer with an activation keeps two arrays; two more hold the gradients on their way back.
@@ -92,8 +96,12 @@ impl Plan {
         let matrix = rows * (self.inputs as u128 + self.outputs as u128 + 2);
         let weights = (layout.trainable + layout.moving) as u128;
         let slots = self.optimizer.slots() as u128;
-        let kept = weights * (2 + slots + 4 * (1 + slots));
-        NUMBER * (matrix + pass + kept)
+        let kept = weights * (1 + slots + 4 * (1 + slots));
+        let shares = match layout.trainable > MOST_WEIGHTS_OF_SHARES {
+            true => 1,
+            false => batch.div_ceil(SHARE_ROWS as u128).min(MOST_THREADS),
+        };
+        NUMBER * (matrix + pass + kept + weights * (1 + shares))
     }
 
     /// Multiply-adds of a step over so many rows: each dense layer's product, and its two on the way back.

@@ -36,7 +36,9 @@ pub(super) fn measure<F: Float>(plan: &Plan, network: &Network<F>, samples: &Sam
         let (d, values) = (&mut d[..y.len()], &mut values[..y.len()]);
         let targets = &targets[first * plan.outputs..end * plan.outputs];
         let weights = weights.map(|weights| &weights[first..end]);
-        let total = plan.loss.score(plan.outputs, y, targets, weights, d, values);
+        let total = plan
+            .loss
+            .score([end - first, plan.outputs], y, targets, weights, d, values);
         let loss = total / (end - first) as f64 + penalty;
         match metrics {
             true => epoch.add(plan, end - first, loss, y, targets),

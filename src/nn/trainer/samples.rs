@@ -1,8 +1,11 @@
 //! Rows with their targets.
 
+use std::ops::Range;
+
 use ndarray::{Array1, Array2, CowArray, Ix1, Ix2};
 
 use crate::nn::kernel::Float;
+use crate::nn::pass::Room;
 use crate::nn::spec::Plan;
 
 /// Rows to train on or to measure with.
@@ -63,5 +66,32 @@ impl<F: Float> Laid<'_, F> {
         let laid = "laid row after row";
         let weights = self.weights.as_ref().map(|weights| weights.as_slice().expect(laid));
         (self.x.as_slice().expect(laid), self.y.as_slice().expect(laid), weights)
+    }
+
+    /// Copies rows, counted in `order` or, where that is empty, as they lie.
+    pub(super) fn copy(&self, rows: Range<usize>, order: &[u32], room: Room<'_, F>) {
+        let (x, y, weights) = self.slices();
+        let (inputs, outputs) = (self.x.ncols(), self.y.ncols());
+        if order.is_empty() {
+            room.x.copy_from_slice(&x[rows.start * inputs..rows.end * inputs]);
+            room.y.copy_from_slice(&y[rows.start * outputs..rows.end * outputs]);
+            if let Some(weights) = weights {
+                room.weights.copy_from_slice(&weights[rows]);
+            }
+            return;
+        }
+        let places = room
+            .x
+            .chunks_exact_mut(inputs)
+            .zip(room.y.chunks_exact_mut(outputs))
+            .zip(room.weights);
+        for (((to_x, to_y), to_weight), &row) in places.zip(&order[rows]) {
+            let row = row as usize;
+            to_x.copy_from_slice(&x[row * inputs..][..inputs]);
+            to_y.copy_from_slice(&y[row * outputs..][..outputs]);
+            if let Some(weights) = weights {
+                *to_weight = weights[row];
+            }
+        }
     }
 }

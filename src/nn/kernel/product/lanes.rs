@@ -123,7 +123,18 @@ mod x86 {
         };
     }
     lanes!(f64 4 __m256d avx2 _mm256_loadu_pd _mm256_storeu_pd _mm256_set1_pd _mm256_fmadd_pd);
-    lanes!(f32 16 __m512 avx512 _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps);
+    lanes!(f32 16 __m512 avx512 _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            for (r, c) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+                // SAFETY: a quarter of the block; who has AVX-512 has AVX2.
+                unsafe {
+                    let (from, to) = (from.add(r * from_stride + c), to.add(c * to_stride + r));
+                    <__m256 as Lanes<f32>>::transpose(from, from_stride, to, to_stride);
+                }
+            }
+        }
+    );
     lanes!(f64 8 __m512d avx512 _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
     lanes!(f32 8 __m256 avx2 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
         #[inline(always)]

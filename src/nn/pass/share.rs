@@ -1,0 +1,156 @@
+//! A share of a batch's rows on its way through the network and back.
+
+use std::ops::Range;
+
+use super::Room;
+use crate::nn::kernel::{Float, Workspace};
+use crate::nn::layer::{Context, Operation, Turns};
+use crate::nn::network::Network;
+use crate::nn::rng::Random;
+use crate::nn::spec::LossSpec;
+
+/// The buffers of a share of up to so many rows.
+#[derive(Debug)]
+pub(super) struct Share<F> {
+    /// The output of each operation but the last; on the way back what the operation after it kept (its trace).
+    values: Vec<Vec<F>>,
+    statistics: Vec<Vec<F>>,
+    /// Gradients by what the operations put out, and room to work in.
+    d: Turns<F>,
+    /// Of the weights, laid out as these are.
+    pub(super) gradients: Vec<F>,
+    pub(super) products: Workspace<F>,
+    /// Σ of the rows' losses.
+    pub(super) loss: f64,
+}
+
+/// A share's rows in the batch.
+pub(super) struct Rows<'a, F> {
+    /// Where in the batch they begin.
+    pub(super) first: usize,
+    /// Rows of the whole batch, over which the loss is a mean.
+    pub(super) of: usize,
+    /// (n, inputs); on the way back what the first operation kept.
+    pub(super) x: &'a mut [F],
+    /// (n, outputs)
+    pub(super) targets: &'a mut [F],
+    /// (n): factors of the rows, where they have any.
+    pub(super) weights: &'a mut [F],
+    pub(super) weighted: bool,
+    /// (n, outputs): what the network makes of them.
+    pub(super) outputs: &'a mut [F],
+}
+
+impl<F: Float> Rows<'_, F> {
+    fn count(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Has the rows put into their places.
+    pub(super) fn fill(&mut self, fill: &impl Fn(Range<usize>, Room<'_, F>)) {
+        let room = Room {
+            x: &mut *self.x,
+            y: &mut *self.targets,
+            weights: &mut *self.weights,
+        };
+        fill(self.first..self.first + room.weights.len(), room);
+    }
+}
+
+impl<F: Float> Share<F> {
+    pub(super) fn new(network: &Network<F>, operations: &[Operation], rows: usize) -> Self {
+        let widths = operations.iter().map(|operation| operation.outputs);
+        let widest = widths.clone().fold(network.inputs, usize::max);
+        let inner = operations.len().saturating_sub(1);
+        Self {
+            values: widths.take(inner).map(|width| vec![F::ZERO; rows * width]).collect(),
+            statistics: operations
+                .iter()
+                .map(|operation| vec![F::ZERO; operation.statistics(rows)])
+                .collect(),
+            d: Turns::new(rows * widest),
+            gradients: vec![F::ZERO; network.trainable.len()],
+            products: Workspace::serial(),
+            loss: 0.0,
+        }
+    }
+
+    /// There and back: loss, gradients and outputs. `weights` are the trainable ones.
+    pub(super) fn run(
+        &mut self,
+        operations: &[Operation],
+        (weights, moving): (&[F], &mut [F]),
+        loss: &LossSpec,
+        rows: &mut Rows<'_, F>,
+        random: &Random,
+    ) {
+        self.forward(operations, (weights, moving), rows, random);
+        let size = rows.outputs.len();
+        self.loss = loss.score(
+            [rows.of, size / rows.count()],
+            rows.outputs,
+            rows.targets,
+            rows.weighted.then_some(&*rows.weights),
+            &mut self.d.now[..size],
+            &mut self.d.next[..size],
+        );
+        self.backward(operations, weights, rows);
+    }
+
+    /// The outputs in training mode.
+    pub(super) fn forward(
+        &mut self,
+        operations: &[Operation],
+        (weights, moving): (&[F], &mut [F]),
+        rows: &mut Rows<'_, F>,
+        random: &Random,
+    ) {
+        let n = rows.count();
+        let mut context = Context {
+            rows: n,
+            weights,
+            products: &mut self.products,
+        };
+        if operations.is_empty() {
+            rows.outputs.copy_from_slice(rows.x);
+        }
+        for (index, operation) in operations.iter().enumerate() {
+            let (before, after) = self.values.split_at_mut(index);
+            let x = before.last_mut().map_or(&mut *rows.x, Vec::as_mut_slice);
+            let y = after.first_mut().map_or(&mut *rows.outputs, Vec::as_mut_slice);
+            let (x, y) = (&mut x[..n * operation.inputs], &mut y[..n * operation.outputs]);
+            let statistics = &mut self.statistics[index][..operation.statistics(n)];
+            operation.forward(&mut context, moving, random, statistics, x, y);
+        }
+    }
+
+    fn backward(&mut self, operations: &[Operation], weights: &[F], rows: &mut Rows<'_, F>) {
+        // Below the first operation with weights nobody needs a gradient.
+        let first = operations
+            .iter()
+            .position(Operation::has_weights)
+            .unwrap_or(operations.len());
+        let n = rows.count();
+        let mut context = Context {
+            rows: n,
+            weights,
+            products: &mut self.products,
+        };
+        for (index, operation) in operations.iter().enumerate().skip(first).rev() {
+            let trace = match index {
+                0 => &mut *rows.x,
+                _ => self.values[index - 1].as_mut_slice(),
+            };
+            let trace = &mut trace[..n * operation.inputs];
+            let statistics = &self.statistics[index][..operation.statistics(n)];
+            operation.backward(
+                &mut context,
+                statistics,
+                trace,
+                &mut self.d,
+                &mut self.gradients,
+                index > first,
+            );
+        }
+    }
+}
