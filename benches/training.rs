@@ -137,12 +137,16 @@ fn synthetic(rows: usize, columns: usize, classes: usize) -> Samples<f32> {
 }
 
 impl Workload {
-    /// Seconds of each training, and the last loss.
-    fn run(&self, repeats: usize) -> (Vec<f64>, f64) {
+    /// Seconds of each training, the last loss, and the most memory over what the samples are.
+    fn run(&self, repeats: usize) -> (Vec<f64>, f64, Option<f64>) {
         let samples = (self.samples)();
+        let size = 4 * (samples.x.len() + samples.y.len());
+        let mut samples = Some(samples);
         let model = json!({"layers": self.layers, "loss": self.loss, "optimizer": "adam", "metrics": []});
         let model: ModelSpec = serde_json::from_value(model).expect("a right spec");
-        let plan = model.plan("", samples.x.ncols(), self.target).expect("a plan");
+        let first = samples.as_ref().expect("made above");
+        let (rows, inputs) = first.x.dim();
+        let plan = model.plan("", inputs, self.target).expect("a plan");
         let mut loss = f64::NAN;
         let mut seconds = Vec::new();
         for _ in 0..repeats {
@@ -150,10 +154,12 @@ impl Workload {
             let options = FitOptions {
                 epochs: self.epochs,
                 batch_size: self.batch_size,
-                shuffle: self.batch_size < samples.x.nrows(),
+                shuffle: self.batch_size < rows,
                 ..FitOptions::default()
             };
-            let mut trainer = Trainer::new(plan.clone(), network, None, samples.clone(), None, options);
+            // Made anew and not cloned, so that the process never holds them twice.
+            let samples = samples.take().unwrap_or_else(self.samples);
+            let mut trainer = Trainer::new(plan.clone(), network, None, samples, None, options);
             let start = Instant::now();
             loop {
                 match trainer.step() {
@@ -164,8 +170,20 @@ impl Workload {
             }
             seconds.push(start.elapsed().as_secs_f64());
         }
-        (seconds, loss)
+        // Of small samples it would tell nothing.
+        let memory = peak_bytes()
+            .filter(|_| size > 1 << 20)
+            .map(|peak| peak as f64 / size as f64);
+        (seconds, loss, memory)
     }
+}
+
+/// The most memory that the process has held, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 fn main() {
@@ -185,7 +203,7 @@ fn main() {
     };
     for workload in workloads().into_iter().filter(chosen) {
         let repeats = number("--repeats").unwrap_or(if workload.batch_size > 1000 { 3 } else { 5 });
-        let (mut seconds, loss) = pool.install(|| workload.run(repeats));
+        let (mut seconds, loss, memory) = pool.install(|| workload.run(repeats));
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         if arguments.iter().any(|argument| argument == "--json") {
@@ -194,8 +212,11 @@ fn main() {
                 json!({"workload": workload.name, "seconds": seconds, "loss": loss})
             );
         } else {
+            let memory = memory.map_or(String::new(), |memory| {
+                format!("process at most {memory:.2} × the samples  ")
+            });
             println!(
-                "{}  {median:8.4} s  (best {:.4})  loss {loss:.4}  {}",
+                "{}  {median:8.4} s  (best {:.4})  loss {loss:.4}  {memory}{}",
                 workload.name, seconds[0], workload.what
             );
         }

@@ -5,10 +5,12 @@
 
 mod blocks;
 pub(super) mod lanes;
+mod outer;
 mod pack;
 mod tile;
 
 use blocks::Problem;
+use outer::outer;
 use pack::Right;
 use tile::Left;
 
@@ -74,6 +76,9 @@ pub fn x_w<F: Float>(
     workspace: &mut Workspace<F>,
 ) {
     assert_eq!((x.len(), w.len(), out.len()), (n * i, i * o, n * o), "shapes of x·w");
+    if i == 1 {
+        return outer(x, w, start, out);
+    }
     let (left, right) = if is_narrow(o, n) {
         (Left::columns(w, o), Right::Columns(x))
     } else {
@@ -95,6 +100,9 @@ pub fn xt_d<F: Float>(
     workspace: &mut Workspace<F>,
 ) {
     assert_eq!((x.len(), d.len(), out.len()), (n * i, n * o, i * o), "shapes of xᵀ·d");
+    if n == 1 {
+        return outer(x, d, start, out);
+    }
     let (left, right) = if is_narrow(o, i) {
         (Left::columns(d, o), Right::Rows(x))
     } else {
@@ -116,6 +124,9 @@ pub fn d_wt<F: Float>(
     workspace: &mut Workspace<F>,
 ) {
     assert_eq!((d.len(), w.len(), out.len()), (n * o, i * o, n * i), "shapes of d·wᵀ");
+    if o == 1 {
+        return outer(d, w, start, out);
+    }
     let (left, right) = if is_narrow(i, n) {
         (Left::rows(w, o), Right::Columns(d))
     } else {
