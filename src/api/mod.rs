@@ -21,6 +21,8 @@ mod pagination;
 mod predictions;
 mod request;
 mod serve;
+mod session_calls;
+mod sessions;
 mod system;
 mod upload;
 
@@ -42,6 +44,7 @@ pub use self::serve::serve;
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::Runner;
+use crate::training::session::Sessions;
 
 /// What handlers work with; cloning it is cheap.
 #[derive(Clone)]
@@ -49,6 +52,7 @@ pub struct AppState {
     store: Store,
     runner: Runner,
     serving: Serving,
+    sessions: Sessions,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
     /// Places for uploads under way.
@@ -62,12 +66,20 @@ pub struct AppState {
 }
 
 impl AppState {
-    pub fn new(store: Store, runner: Runner, serving: Serving, limits: Limits, stop: CancellationToken) -> Self {
+    pub fn new(
+        store: Store,
+        runner: Runner,
+        serving: Serving,
+        sessions: Sessions,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
             runner,
             serving,
+            sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             table_readers: Arc::new(Semaphore::new(cores)),

@@ -137,7 +137,7 @@ pub(super) async fn get_model_summary_text(
 #[derive(Serialize, ToSchema)]
 pub(super) struct Weights {
     /// One object a layer, in their order: empty for a layer without weights. A job takes the same as `initial_weights`.
-    weights: Vec<LayerWeights>,
+    pub(super) weights: Vec<LayerWeights>,
 }
 
 /// Get a model's weights

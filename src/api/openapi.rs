@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::error::ProblemDetails;
 use super::openapi_3_0::to_3_0;
-use super::{AppState, datasets, events, history, jobs, models, predictions, system, upload};
+use super::{AppState, datasets, events, history, jobs, models, predictions, session_calls, sessions, system, upload};
 
 /// The document as it is served and committed.
 pub(super) static DOCUMENT: LazyLock<String> = LazyLock::new(|| pretty(&document()));
@@ -34,6 +34,7 @@ pub(super) static DOCUMENT_3_0: LazyLock<String> = LazyLock::new(|| pretty(&to_3
         (name = "datasets", description = "Tables to learn from."),
         (name = "jobs", description = "Trainings: what is trained on what, and how it goes."),
         (name = "models", description = "Trained networks and what they predict."),
+        (name = "sessions", description = "fit() opened up: the client writes the training loop, the server differentiates."),
         (name = "system", description = "The server itself."),
     ),
 )]
@@ -80,6 +81,14 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(predictions::predict_instances))
         .routes(routes!(predictions::predict_csv))
         .routes(routes!(predictions::evaluate_model))
+        .routes(routes!(sessions::create_session))
+        .routes(routes!(sessions::get_session, sessions::delete_session))
+        .routes(routes!(session_calls::forward_session))
+        .routes(routes!(session_calls::differentiate_session))
+        .routes(routes!(session_calls::apply_session_gradients))
+        .routes(routes!(session_calls::train_session_on_batch))
+        .routes(routes!(sessions::get_session_weights, sessions::put_session_weights))
+        .routes(routes!(sessions::save_session))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))
         .routes(routes!(system::get_metrics))
@@ -131,10 +140,11 @@ fn add_problems(operation: &mut Map<String, Value>) {
 }
 
 /// Which answers bring the `{id}` of which paths: operation, status, where in the answer, the beginning of the paths.
-const LINKS: [(&str, &str, &str, &str); 4] = [
+const LINKS: [(&str, &str, &str, &str); 5] = [
     ("create_dataset", "201", "/id", "/v1/datasets/{id}"),
     ("upload_dataset_form", "201", "/id", "/v1/datasets/{id}"),
     ("create_job", "202", "/id", "/v1/jobs/{id}"),
+    ("create_session", "201", "/id", "/v1/sessions/{id}"),
     ("list_models", "200", "/data/0/id", "/v1/models/{id}"),
 ];
 

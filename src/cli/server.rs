@@ -1,7 +1,8 @@
-//! A whole server in this process: store, runner, model cache and HTTP, started and stopped in order.
+//! A whole server in this process: store, runner, model cache, sessions and HTTP, started and stopped in order.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use super::signals;
 use crate::api::{self, AppState, Limits};
 use crate::serving::Serving;
 use crate::store::Store;
+use crate::training::session::{SessionOptions, Sessions};
 use crate::training::{Runner, RunnerOptions};
 
 /// What a server keeps where, and how much it may take.
@@ -46,6 +48,17 @@ pub(super) struct ServerOptions {
     /// Memory for models that were used lately, in MiB
     #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
     model_cache_mib: u32,
+    /// Sessions at once; each holds a network and its optimizer's state on disk
+    #[arg(long, env = "TRAINYARD_MAX_SESSIONS", value_name = "N", default_value_t = 100)]
+    max_sessions: u32,
+    /// Seconds after which a session that nobody calls is deleted
+    #[arg(
+        long,
+        env = "TRAINYARD_SESSION_IDLE_S",
+        value_name = "SECONDS",
+        default_value_t = 3600
+    )]
+    session_idle_s: u32,
 }
 
 impl ServerOptions {
@@ -54,6 +67,14 @@ impl ServerOptions {
             upload_bytes: u64::from(self.max_upload_mib) << 20,
             connections: usize::from(self.max_connections),
             ..Limits::default()
+        }
+    }
+
+    fn sessions(&self) -> SessionOptions {
+        SessionOptions {
+            max_sessions: self.max_sessions.into(),
+            idle: Duration::from_secs(self.session_idle_s.into()),
+            ..SessionOptions::default()
         }
     }
 
@@ -101,7 +122,15 @@ impl Server {
         let stop = CancellationToken::new();
         let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
-        let state = AppState::new(store.clone(), runner.clone(), serving, options.limits(), stop.clone());
+        let sessions = Sessions::start(store.clone(), options.sessions(), stop.clone());
+        let state = AppState::new(
+            store.clone(),
+            runner.clone(),
+            serving,
+            sessions,
+            options.limits(),
+            stop.clone(),
+        );
         let http = tokio::spawn(api::serve(listener, state, stop.clone()));
         Ok(Self {
             address,

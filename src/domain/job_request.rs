@@ -1,12 +1,12 @@
 //! What a client asks of a job, as written: read whole, with every fault in it. [`JobSpec`](super::job_spec::JobSpec) is
 //! what comes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::id::{DatasetId, InvalidId, ModelId};
+use super::id::{DatasetId, ModelId};
 use super::job_spec::{EarlyStoppingSpec, TrainingSpec, ValidationDataset, ValidationSpec, ValidationSplit};
 use crate::data::encoder::NumericScaling;
 use crate::nn::spec::reader::{Reader, child};
@@ -140,7 +140,7 @@ impl JobRequest {
     fn read_fields(reader: &mut Reader, document: &Value) -> Option<Self> {
         let fields = reader.object(document, "", JOB_FIELDS)?;
         let name = reader.optional(&fields, "name", read_name);
-        let dataset = reader.required(&fields, "dataset", read_id);
+        let dataset = reader.required(&fields, "dataset", Reader::parsed);
         let target = reader.required(&fields, "target", |r, v, at| r.string(v, at).map(str::to_owned));
         let features = reader.optional(&fields, "features", read_features);
         let model = reader.optional(&fields, "model", ModelSpec::read);
@@ -154,7 +154,7 @@ impl JobRequest {
             })
         });
         let initial_weights = reader.optional(&fields, "initial_weights", LayerWeights::read_all);
-        let continue_from = reader.optional(&fields, "continue_from", read_id);
+        let continue_from = reader.optional(&fields, "continue_from", Reader::parsed);
         Some(Self {
             name,
             dataset: dataset?,
@@ -196,7 +196,9 @@ impl TrainingRequest {
             // 2^53 − 1: every JSON client keeps it exactly.
             seed: reader.optional(&fields, "seed", |r, v, at| r.integer(v, at, 0..=(1 << 53) - 1)),
             validation: reader.optional(&fields, "validation", read_validation),
-            early_stopping: reader.optional(&fields, "early_stopping", read_early_stopping),
+            early_stopping: reader.optional(&fields, "early_stopping", |r, v, at| {
+                read_early_stopping(r, v, at, fields.has("validation"))
+            }),
             class_weight: reader.optional(&fields, "class_weight", read_class_weight),
             sample_weight: reader.optional(&fields, "sample_weight", |r, v, at| r.string(v, at).map(str::to_owned)),
             report_inference_loss: reader.optional(&fields, "report_inference_loss", Reader::boolean),
@@ -214,13 +216,6 @@ fn read_name(reader: &mut Reader, value: &Value, at: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn read_id<Id: std::str::FromStr<Err = InvalidId>>(reader: &mut Reader, value: &Value, at: &str) -> Option<Id> {
-    let text = reader.string(value, at)?;
-    text.parse()
-        .map_err(|error: InvalidId| reader.fault(at, error.to_string()))
-        .ok()
-}
-
 fn read_features(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<String>> {
     let items = reader.array(value, at)?;
     if items.is_empty() {
@@ -230,15 +225,18 @@ fn read_features(reader: &mut Reader, value: &Value, at: &str) -> Option<Vec<Str
         );
         return None;
     }
-    let mut names: Vec<String> = Vec::with_capacity(items.len());
-    for (item, at) in &items {
-        let name = reader.string(item, at)?;
-        if names.iter().any(|known| known == name) {
-            reader.fault(at, format!("names the column {name:?} a second time"));
-        }
-        names.push(name.to_owned());
-    }
-    Some(names)
+    let mut known = HashSet::new();
+    let names: Vec<Option<String>> = items
+        .iter()
+        .map(|(item, at)| {
+            let name = reader.string(item, at)?;
+            if !known.insert(name) {
+                reader.fault(at, format!("names the column {name:?} a second time"));
+            }
+            Some(name.to_owned())
+        })
+        .collect();
+    names.into_iter().collect()
 }
 
 fn read_validation(reader: &mut Reader, value: &Value, at: &str) -> Option<ValidationSpec> {
@@ -254,12 +252,13 @@ fn read_validation(reader: &mut Reader, value: &Value, at: &str) -> Option<Valid
     let split = reader.optional(&fields, "split", |r, v, at| {
         r.number(v, at, wanted, |x| x > 0.0 && x < 1.0)
     });
-    let dataset = reader.optional(&fields, "dataset", read_id);
+    let dataset = reader.optional(&fields, "dataset", Reader::parsed);
     let split = split.map(|split| ValidationSpec::Split(ValidationSplit { split }));
     split.or(dataset.map(|dataset| ValidationSpec::Dataset(ValidationDataset { dataset })))
 }
 
-fn read_early_stopping(reader: &mut Reader, value: &Value, at: &str) -> Option<EarlyStoppingSpec> {
+/// Without a validation there is only the training's own loss to watch.
+fn read_early_stopping(reader: &mut Reader, value: &Value, at: &str, validates: bool) -> Option<EarlyStoppingSpec> {
     let fields = reader.object(value, at, &["monitor", "patience", "min_delta", "restore_best"])?;
     let monitor = reader.optional(&fields, "monitor", |r, v, at| r.string(v, at).map(str::to_owned));
     let patience = reader.optional(&fields, "patience", |r, v, at| r.integer(v, at, 0..=MAX_EPOCHS));
@@ -268,7 +267,7 @@ fn read_early_stopping(reader: &mut Reader, value: &Value, at: &str) -> Option<E
     });
     let restore_best = reader.optional(&fields, "restore_best", Reader::boolean);
     Some(EarlyStoppingSpec {
-        monitor: monitor.unwrap_or_else(|| "val_loss".to_owned()),
+        monitor: monitor.unwrap_or_else(|| if validates { "val_loss" } else { "loss" }.to_owned()),
         patience: patience.unwrap_or(0) as u32,
         min_delta: min_delta.unwrap_or(0.0),
         restore_best: restore_best.unwrap_or(false),
@@ -280,11 +279,11 @@ fn read_class_weight(reader: &mut Reader, value: &Value, at: &str) -> Option<BTr
         reader.fault(at, "must be an object of class names and factors");
         return None;
     };
-    let mut weights = BTreeMap::new();
-    for (class, factor) in map {
+    let mut read = |(class, factor): (&String, &Value)| {
         let at = child(at, class);
         let factor = reader.number(factor, &at, "a number from 0 to 1e6", |x| (0.0..=1e6).contains(&x));
-        weights.insert(class.clone(), factor?);
-    }
-    Some(weights)
+        Some((class.clone(), factor?))
+    };
+    let weights: Vec<Option<(String, f64)>> = map.iter().map(&mut read).collect();
+    weights.into_iter().collect()
 }

@@ -92,8 +92,9 @@ pub struct ValidationDataset {
 /// Stop when a figure of the history has not improved for `patience` epochs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EarlyStoppingSpec {
-    /// A column of the history; less is better, except for accuracy and its like.
-    #[schema(required = false, default = "val_loss", example = "val_loss")]
+    /// A column of the history; less is better, except for accuracy and its like. Left out: `val_loss`, or `loss` for a
+    /// job without validation.
+    #[schema(required = false, example = "val_loss")]
     pub monitor: String,
     #[schema(required = false, minimum = 0, maximum = 1_000_000, default = 0, example = 20)]
     pub patience: u32,

@@ -100,6 +100,17 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_batch_have_numbers_of_their_own() {
+        let first = |share, stream| {
+            let random = Random::new(7, Purpose::Dropout, 1, 1).of_share(share);
+            random.stream(stream).next_u32()
+        };
+        assert_eq!(first(0, 2), Random::new(7, Purpose::Dropout, 1, 1).stream(2).next_u32());
+        let all: std::collections::BTreeSet<u32> = (0..4).flat_map(|s| [first(s, 0), first(s, 1)]).collect();
+        assert_eq!(all.len(), 8);
+    }
+
+    #[test]
     fn a_shuffle_gives_every_order_about_as_often() {
         let mut random = Random::new(1, Purpose::Shuffle, 0, 0);
         let mut counts = std::collections::BTreeMap::new();

@@ -235,7 +235,17 @@ fn check_monitor(spec: &JobSpec, plan: Option<&Plan>, target: Target, faults: &m
         return;
     };
     let mut figures = plan.figure_names(training.validation.is_some());
-    figures.extend(training.report_inference_loss.then(|| "inference_loss".to_owned()));
+    let reported = [
+        (training.report_inference_loss, "inference_loss"),
+        (training.report_gradient_noise, "gradient_norm"),
+        (training.report_gradient_noise, "gradient_noise"),
+    ];
+    figures.extend(
+        reported
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, name)| name.to_owned()),
+    );
     if figures.iter().any(|figure| figure == monitor) {
         return;
     }

@@ -151,7 +151,7 @@ fn outputs(predictions: &Value, reference: &Value) -> Value {
     predictions.as_array().expect("predictions").iter().map(row).collect()
 }
 
-fn assert_near(what: &str, got: &Value, reference: &Value, bar: f64) {
+pub(crate) fn assert_near(what: &str, got: &Value, reference: &Value, bar: f64) {
     if let Some(references) = reference.as_array() {
         let got = got
             .as_array()

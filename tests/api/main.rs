@@ -18,6 +18,7 @@ mod predictions;
 mod raw_socket;
 mod refusals;
 mod server;
+mod sessions;
 mod system;
 mod tables;
 mod training;
@@ -52,6 +53,7 @@ fn main() {
         events::trials(),
         models::trials(),
         predictions::trials(),
+        sessions::trials(),
         refusals::trials(),
         raw_socket::trials(),
         system::trials(),

@@ -1,5 +1,7 @@
 //! What holds for every operation of the document alike.
 
+use std::sync::LazyLock;
+
 use serde_json::json;
 
 use crate::client::{Call, contract};
@@ -12,11 +14,19 @@ trials![
     no_operation_can_be_had_in_another_form_than_it_has,
 ];
 
+static SESSION: LazyLock<String> = LazyLock::new(|| {
+    let begun = client()
+        .post("/v1/sessions")
+        .json(&json!({"from_model": TRAINED_IRIS.model}));
+    id(&begun.send().expect(201).json()).to_owned()
+});
+
 /// A call of the operation on something that is there.
 fn call(operation: &Operation, query: &str) -> Call<'static> {
     let thing = match operation.path.split('/').nth(2) {
         Some("datasets") => id(&TRAINED_IRIS.dataset),
         Some("jobs") => id(&TRAINED_IRIS.job),
+        Some("sessions") => &SESSION,
         _ => &TRAINED_IRIS.model,
     };
     let call = client().call(&operation.method, operation.path.replace("{id}", thing) + query);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trainyard::domain::id::SessionId;
 use trainyard::nn::weights::{LayerWeights, Tensor};
-use trainyard::training::session::{Answer, Batch, Call, NewSession};
+use trainyard::training::session::{Answer, Batch, Call, NewNetwork, NewSession};
 
 use crate::sessions::{change, gradients};
 use crate::yard::Yard;
@@ -21,12 +21,12 @@ impl Reference {
     async fn begin(yard: &Yard, case: &str) -> Self {
         let case: Value = serde_json::from_str(case).unwrap();
         let x: Tensor = read(&case["x"]);
-        let new = NewSession::Spec {
+        let new = NewSession::Network(NewNetwork {
             inputs: x.shape[1],
             model: read(&case["spec"]),
             seed: 0,
             initial_weights: Some(read(&case["initial_weights"])),
-        };
+        });
         let id = yard.sessions.create(&yard.tenant, new).await.unwrap().id;
         let y = read(&case["y"]);
         Self { case, x, y, id }

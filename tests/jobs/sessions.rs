@@ -10,7 +10,9 @@ use trainyard::domain::tenant::TenantId;
 use trainyard::nn::spec::ModelSpec;
 use trainyard::nn::weights::Tensor;
 use trainyard::serving::Prediction;
-use trainyard::training::session::{Answer, Batch, Call, GradientsAnswer, NewSession, TrainOnBatchAnswer};
+use trainyard::training::session::{
+    Answer, Batch, Call, FromModel, GradientsAnswer, NewNetwork, NewSession, TrainOnBatchAnswer,
+};
 
 use crate::yard::{Yard, housing};
 
@@ -44,12 +46,12 @@ fn houses() -> Batch {
 }
 
 async fn begin(yard: &Yard) -> SessionId {
-    let new = NewSession::Spec {
+    let new = NewSession::Network(NewNetwork {
         inputs: 13,
-        model: Box::new(network()),
+        model: network(),
         seed: 7,
         initial_weights: None,
-    };
+    });
     yard.sessions.create(&yard.tenant, new).await.unwrap().id
 }
 
@@ -244,7 +246,13 @@ async fn a_session_from_a_model_goes_on_with_its_optimizer_and_saves_a_model_tha
     let model = yard.model(&job).await;
     let session = yard
         .sessions
-        .create(&yard.tenant, NewSession::Model { id: model.id, seed: 0 })
+        .create(
+            &yard.tenant,
+            NewSession::Model(FromModel {
+                from_model: model.id,
+                seed: 0,
+            }),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -274,11 +282,13 @@ async fn a_tenant_has_so_many_sessions_and_sees_no_other_s() {
     let folder = TempDir::new().unwrap();
     let yard = Yard::open(folder.path()).await;
     let ids = [begin(&yard).await, begin(&yard).await, begin(&yard).await];
-    let new = || NewSession::Spec {
-        inputs: 13,
-        model: Box::new(network()),
-        seed: 7,
-        initial_weights: None,
+    let new = || {
+        NewSession::Network(NewNetwork {
+            inputs: 13,
+            model: network(),
+            seed: 7,
+            initial_weights: None,
+        })
     };
     let full = yard.sessions.create(&yard.tenant, new()).await.unwrap_err();
     assert_eq!(full.kind, Kind::TooManyRequests);

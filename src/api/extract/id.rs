@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 
 use crate::api::error::ApiError;
-use crate::domain::id::{DatasetId, InvalidId, JobId, ModelId};
+use crate::domain::id::{DatasetId, InvalidId, JobId, ModelId, SessionId};
 use crate::domain::problem::Problem;
 
 /// An id that can stand in a path, and what a person calls the thing it names.
@@ -24,6 +24,10 @@ impl PathId for JobId {
 
 impl PathId for ModelId {
     const NOUN: &'static str = "model";
+}
+
+impl PathId for SessionId {
+    const NOUN: &'static str = "session";
 }
 
 /// The `{id}` of the path.

@@ -145,6 +145,10 @@ pub(super) async fn upload_dataset_form(
     request: Request,
 ) -> Result<Response, ApiError> {
     let upload = Upload::begin(state, tenant, request.headers())?;
+    if is_gzip(request.headers())? {
+        let detail = "A form comes unpacked; its part file may be packed, with a content-encoding of its own.";
+        return Err(ApiError::new(Kind::UnsupportedMediaType, detail));
+    }
     let mut form = read_form(request).await?;
     let mut file = None;
     while let Some(part) = form.next_field().await.map_err(broken_form)? {
@@ -155,7 +159,8 @@ pub(super) async fn upload_dataset_form(
         query.name = query.name.take().or(name);
         // Browsers name types as their desktop does (Excel's for a CSV), so an unknown one tells nothing.
         let table_type = table_type(part.headers()).unwrap_or_default();
-        file = Some((upload.receive(part, false, broken_form).await?, table_type));
+        let gzip = is_gzip(part.headers())?;
+        file = Some((upload.receive(part, gzip, broken_form).await?, table_type));
     }
     let (content, table_type) = file.ok_or_else(|| wrong_form("file"))?;
     upload.store(content, query, table_type, idempotency).await

@@ -29,14 +29,19 @@ pub(in crate::api) async fn receive<W: Write + Send + 'static, E>(
 ) -> Result<W, ApiError> {
     let mut chunks = std::pin::pin!(chunks);
     let mut sink = Sink::new(target, gzip, limits, limit);
-    let mut batch = Vec::new();
+    let mut batch = Vec::with_capacity(BATCH_BYTES);
     loop {
         let chunk = chunks.next().await.transpose().map_err(&broken)?;
         let last = chunk.is_none();
-        batch.extend(chunk);
-        if last || batch.iter().map(Bytes::len).sum::<usize>() >= BATCH_BYTES {
-            let full = std::mem::take(&mut batch);
-            sink = blocking(move || sink.write_all(&full)).await?;
+        // Copied, so that a thousand small chunks are one write.
+        batch.extend_from_slice(&chunk.unwrap_or_default());
+        if last || batch.len() >= BATCH_BYTES {
+            let write = move || {
+                sink.write_all(&batch)?;
+                batch.clear();
+                Ok((sink, batch))
+            };
+            (sink, batch) = blocking(write).await?;
         }
         if last {
             return blocking(move || sink.finish()).await;
@@ -76,20 +81,17 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    fn write_all(mut self, batch: &[Bytes]) -> Result<Self, ApiError> {
-        for chunk in batch {
-            self.received += chunk.len() as u64;
-            let written = match &mut self.stage {
-                Stage::Plain(bounded) => bounded.write_all(chunk),
-                Stage::Gzip(decoder) => {
-                    let earned = self.received.saturating_mul(self.gzip_ratio).max(self.gzip_free_bytes);
-                    decoder.get_mut().limit = earned.min(self.limit);
-                    decoder.write_all(chunk)
-                }
-            };
-            written.map_err(|error| self.refusal(error))?;
-        }
-        Ok(self)
+    fn write_all(&mut self, batch: &[u8]) -> Result<(), ApiError> {
+        self.received += batch.len() as u64;
+        let written = match &mut self.stage {
+            Stage::Plain(bounded) => bounded.write_all(batch),
+            Stage::Gzip(decoder) => {
+                let earned = self.received.saturating_mul(self.gzip_ratio).max(self.gzip_free_bytes);
+                decoder.get_mut().limit = earned.min(self.limit);
+                decoder.write_all(batch)
+            }
+        };
+        written.map_err(|error| self.refusal(error))
     }
 
     fn finish(self) -> Result<W, ApiError> {

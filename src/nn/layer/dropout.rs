@@ -24,3 +24,23 @@ impl Dropout {
         curve::backward(mask, d);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::rng::Purpose;
+
+    #[test]
+    fn a_share_of_the_inputs_is_dropped_and_the_others_make_up_for_them() {
+        let dropout = Dropout { rate: 0.2 };
+        let (mut x, mut y) = (vec![1.0_f64; 20_000], vec![0.0; 20_000]);
+        dropout.forward(Random::new(0, Purpose::Dropout, 0, 0), &mut x, &mut y);
+        assert!(y.iter().all(|&y| y == 0.0 || y == 1.25));
+        assert_eq!(x, y, "the trace is the factor");
+        let mean = y.iter().sum::<f64>() / 20_000.0;
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+        let mut d = vec![2.0; 20_000];
+        dropout.backward(&x, &mut d);
+        assert!(d.iter().zip(&x).all(|(d, factor)| *d == 2.0 * factor));
+    }
+}

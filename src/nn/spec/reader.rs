@@ -3,7 +3,9 @@
 //! serde stops at the first fault; a person who wrote a spec wants them all at once. So what clients
 //! write is read with a [`Reader`], and serde is kept for what the server itself wrote.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
@@ -106,6 +108,14 @@ impl Reader {
             self.fault(pointer, format!("must be a string, not {}", describe(value)));
         }
         value.as_str()
+    }
+
+    /// Text that parses as a T; its error says what was wanted.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, value: &Value, pointer: &str) -> Option<T> {
+        let text = self.string(value, pointer)?;
+        text.parse()
+            .map_err(|error: T::Err| self.fault(pointer, error.to_string()))
+            .ok()
     }
 
     pub fn integer(&mut self, value: &Value, pointer: &str, range: RangeInclusive<u64>) -> Option<u64> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::problem::Problem;
 use crate::nn::weights::{LayerWeights, Tensor};
 
 /// Rows as the network sees them.
@@ -80,6 +81,27 @@ pub struct TrainOnBatchAnswer {
     pub step: u64,
     /// The number of this call.
     pub seq: u64,
+}
+
+/// What a call of one kind answers; another kind's answer would be a fault of the server.
+macro_rules! answers {
+    ($($answer:ident = $($kind:ident)|+;)*) => {$(
+        impl TryFrom<Answer> for $answer {
+            type Error = Problem;
+            fn try_from(answer: Answer) -> Result<Self, Problem> {
+                match answer {
+                    $(Answer::$kind(answer))|+ => Ok(answer),
+                    other => Err(Problem::internal(format!("the answer of {}", other.call()))),
+                }
+            }
+        }
+    )*};
+}
+answers! {
+    Outputs = Forward;
+    GradientsAnswer = Gradients;
+    StepAnswer = ApplyGradients | SetWeights;
+    TrainOnBatchAnswer = TrainOnBatch;
 }
 
 impl Call {

@@ -4,6 +4,7 @@
 //! is killed at any moment. See `store/sessions.rs` for what a power cut may take.
 
 mod call;
+mod documents;
 mod registry;
 mod requests;
 mod save;
@@ -11,5 +12,6 @@ mod sequence;
 mod state;
 
 pub use call::{Answer, Batch, Call, GradientsAnswer, Outputs, StepAnswer, TrainOnBatchAnswer};
+pub use documents::{ApplyGradientsRequest, ForwardRequest, GradientsRequest, SetWeightsRequest, TrainOnBatchRequest};
 pub use registry::{SessionOptions, Sessions};
-pub use requests::NewSession;
+pub use requests::{FromModel, NewNetwork, NewSession};

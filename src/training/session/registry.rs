@@ -320,7 +320,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requests::NewSession;
+    use super::super::requests::{NewNetwork, NewSession};
     use super::*;
 
     #[tokio::test]
@@ -330,12 +330,12 @@ mod tests {
         let sessions = Sessions::start(store, SessionOptions::default(), CancellationToken::new());
         let tenant = TenantId::default();
         let begin = async || {
-            let new = NewSession::Spec {
+            let new = NewSession::Network(NewNetwork {
                 inputs: 2,
                 model: serde_json::from_str(r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mse"}"#).unwrap(),
                 seed: 0,
                 initial_weights: None,
-            };
+            });
             sessions.create(&tenant, new).await.unwrap()
         };
         let (idle, used) = (begin().await, begin().await);
@@ -370,12 +370,12 @@ mod tests {
         for seed in 0..5 {
             let model = r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mse"}"#;
             let model = serde_json::from_str(model).unwrap();
-            let new = NewSession::Spec {
+            let new = NewSession::Network(NewNetwork {
                 inputs: 2,
                 model,
                 seed,
                 initial_weights: None,
-            };
+            });
             let id = sessions.create(&tenant, new).await.unwrap().id;
             begun.push((id, sessions.weights(&tenant, id).await.unwrap()));
         }

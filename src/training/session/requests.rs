@@ -1,6 +1,8 @@
 //! A session on its way in.
 
 use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::registry::{Sessions, plan_of};
 use super::state::State;
@@ -13,19 +15,34 @@ use crate::nn::spec::{Fault, ModelSpec, Target};
 use crate::nn::weights::LayerWeights;
 use crate::training::base::Base;
 
-/// What a session begins with.
-#[derive(Clone, Debug, PartialEq)]
+/// What a session begins with: a network as its client wrote it, or a trained one.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
 pub enum NewSession {
-    /// A network as its client wrote it.
-    Spec {
-        /// Columns of x, 1 or more.
-        inputs: usize,
-        model: Box<ModelSpec>,
-        seed: u64,
-        initial_weights: Option<Vec<LayerWeights>>,
-    },
-    /// A trained network with its optimizer's state.
-    Model { id: ModelId, seed: u64 },
+    Network(NewNetwork),
+    Model(FromModel),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct NewNetwork {
+    /// Columns of x.
+    #[schema(minimum = 1, maximum = 65536, example = 13)]
+    pub inputs: usize,
+    pub model: ModelSpec,
+    /// First weights and dropout follow from it.
+    #[schema(required = false, default = 0, maximum = 9_007_199_254_740_991u64)]
+    pub seed: u64,
+    /// One object a layer; left out: random ones.
+    pub initial_weights: Option<Vec<LayerWeights>>,
+}
+
+/// A trained network with its optimizer's state.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FromModel {
+    pub from_model: ModelId,
+    /// Dropout follows from it.
+    #[schema(required = false, default = 0, maximum = 9_007_199_254_740_991u64)]
+    pub seed: u64,
 }
 
 impl Sessions {
@@ -33,12 +50,12 @@ impl Sessions {
     /// as it may have.
     pub async fn create(&self, tenant: &TenantId, new: NewSession) -> Result<Session, Problem> {
         let (origin, plan, state) = match new {
-            NewSession::Spec {
+            NewSession::Network(NewNetwork {
                 inputs,
                 model,
                 seed,
                 initial_weights,
-            } => {
+            }) => {
                 let plan = model.plan("/model", inputs, Target::Columns(None));
                 let given = initial_weights.as_deref();
                 let checked =
@@ -65,7 +82,7 @@ impl Sessions {
                 let state = State::new(&plan, network, None);
                 (origin, plan, state)
             }
-            NewSession::Model { id, seed } => {
+            NewSession::Model(FromModel { from_model: id, seed }) => {
                 let base = Base::load(&self.0.store, tenant, id).await?;
                 let fault = || Fault::new("/from_model", format!("there is no model {id}"));
                 let base = base.ok_or_else(|| refused(vec![fault()]))?;
@@ -118,6 +135,6 @@ impl Sessions {
     }
 }
 
-fn refused(faults: Vec<Fault>) -> Problem {
+pub(super) fn refused(faults: Vec<Fault>) -> Problem {
     Problem::faults(Kind::InvalidSpec, "The session can't begin", faults)
 }

@@ -1,0 +1,155 @@
+//! The calls of a session that compute: forward, gradients, apply_gradients, train_on_batch.
+//!
+//! Those that change the session are numbered by `seq`: they apply in that order, and one sent again gets its first answer.
+
+use axum::Json as Answer;
+use axum::extract::State;
+
+use super::AppState;
+use super::error::ApiError;
+use super::extract::{Id, Json, Tenant};
+use crate::domain::id::SessionId;
+use crate::training::session::{
+    ApplyGradientsRequest, Call, ForwardRequest, GradientsAnswer, GradientsRequest, Outputs, StepAnswer,
+    TrainOnBatchAnswer, TrainOnBatchRequest,
+};
+
+/// Take rows through a session's network
+///
+/// Without `training` as a model predicts, and nothing changes. With it as a training step does: moving averages advance,
+/// dropout drops.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{id}/forward",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    request_body(
+        content = ForwardRequest,
+        description = "The rows.",
+        example = json!({"x": [[0.5, -1.0], [1.5, 2.0]]}),
+    ),
+    responses(
+        (status = 200, description = "The outputs, row by row.", body = Outputs),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "The call is out of turn; detail names the number it waits for."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The rows don't fit the network; errors has every fault."),
+    ),
+)]
+pub(super) async fn forward_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Json(document): Json,
+) -> Result<Answer<Outputs>, ApiError> {
+    let ForwardRequest { x, training, seq } = ForwardRequest::read(&document)?;
+    if !training {
+        return Ok(Answer(state.sessions.predict(&tenant, id, x).await?));
+    }
+    let answer = state.sessions.change(&tenant, id, seq, Call::Forward { x }).await?;
+    Ok(Answer(answer.try_into()?))
+}
+
+/// Differentiate a session's loss
+///
+/// In training mode: moving averages advance, dropout drops; the weights stay. The loss is the mean over the rows, with
+/// the kernels' penalties.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{id}/gradients",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    request_body(
+        content = GradientsRequest,
+        description = "A batch.",
+        example = json!({"x": [[0.5, -1.0], [1.5, 2.0]], "y": [[1.0], [0.0]], "seq": 1}),
+    ),
+    responses(
+        (status = 200, description = "The loss and its gradients by every weight.", body = GradientsAnswer),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "The call is out of turn; detail names the number it waits for."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The batch doesn't fit the network; errors has every fault."),
+    ),
+)]
+pub(super) async fn differentiate_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Json(document): Json,
+) -> Result<Answer<GradientsAnswer>, ApiError> {
+    let request = GradientsRequest::read(&document)?;
+    let (seq, call) = (request.seq, request.into_call());
+    let answer = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok(Answer(answer.try_into()?))
+}
+
+/// Apply gradients to a session's weights
+///
+/// One step of the optimizer, clipping and schedule included.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{id}/apply_gradients",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    request_body(
+        content = ApplyGradientsRequest,
+        description = "The gradients.",
+        example = json!({"gradients": [{"kernel": [[0.1], [-0.2]], "bias": [0.05]}], "seq": 2}),
+    ),
+    responses(
+        (status = 200, description = "They are applied.", body = StepAnswer),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "The call is out of turn; detail names the number it waits for."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The gradients don't fit the network; errors has every fault."),
+    ),
+)]
+pub(super) async fn apply_session_gradients(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Json(document): Json,
+) -> Result<Answer<StepAnswer>, ApiError> {
+    let ApplyGradientsRequest { gradients, seq } = ApplyGradientsRequest::read(&document)?;
+    let call = Call::ApplyGradients { gradients };
+    let answer = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok(Answer(answer.try_into()?))
+}
+
+/// Train a session on a batch
+///
+/// Gradients and their application in one call, as many steps as wanted.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{id}/train_on_batch",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    request_body(
+        content = TrainOnBatchRequest,
+        description = "A batch and how often to step.",
+        example = json!({"x": [[0.5, -1.0], [1.5, 2.0]], "y": [[1.0], [0.0]], "steps": 10}),
+    ),
+    responses(
+        (status = 200, description = "The loss of each step, before its update.", body = TrainOnBatchAnswer),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "The call is out of turn; detail names the number it waits for."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The batch doesn't fit the network; errors has every fault."),
+    ),
+)]
+pub(super) async fn train_session_on_batch(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Json(document): Json,
+) -> Result<Answer<TrainOnBatchAnswer>, ApiError> {
+    let request = TrainOnBatchRequest::read(&document)?;
+    let (seq, call) = (request.seq, request.into_call());
+    let answer = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok(Answer(answer.try_into()?))
+}

@@ -1,0 +1,224 @@
+//! Sessions: begin, look, save, end; their weights. The calls that compute are in [`super::session_calls`].
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::LOCATION;
+use utoipa::IntoParams;
+
+use super::AppState;
+use super::error::ApiError;
+use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
+use super::idempotency::Idempotency;
+use super::limits::Limits;
+use super::models::Weights;
+use crate::domain::id::SessionId;
+use crate::domain::job_request::MAX_NAME_CHARS;
+use crate::domain::model::Model;
+use crate::domain::session::Session;
+use crate::training::session::{Call, NewSession, SetWeightsRequest, StepAnswer};
+
+/// Begin a session
+///
+/// From a network as it is written in a job, or from a trained model. The client writes the training loop; the server
+/// differentiates. A session that nobody calls is deleted at `expires_at`; each call puts that off.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions",
+    tag = "sessions",
+    params(Idempotency),
+    request_body(
+        content = NewSession,
+        description = "What to begin with.",
+        example = json!({
+            "inputs": 13,
+            "model": {
+                "layers": [
+                    {"type": "dense", "units": 64, "activation": "swish"},
+                    {"type": "dense", "units": 64, "activation": "swish"},
+                    {"type": "dense", "units": 1}
+                ],
+                "loss": "mse",
+                "optimizer": "adam"
+            },
+            "seed": 7
+        }),
+    ),
+    responses(
+        (
+            status = 201,
+            description = "It is stored, and survives a restart.",
+            body = Session,
+            headers(("location" = String, description = "Where the session is.")),
+        ),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The session can't begin; errors has every fault."),
+        (status = 429, description = "There are as many sessions as there may be."),
+    ),
+)]
+pub(super) async fn create_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    idempotency: Idempotency,
+    Json(document): Json,
+) -> Result<Response, ApiError> {
+    let new = NewSession::read(&document)?;
+    let (store, owner) = (state.store.clone(), tenant.clone());
+    let make = async move {
+        let session = state.sessions.create(&owner, new).await?;
+        let location = [(LOCATION, format!("/v1/sessions/{}", session.id))];
+        Ok((StatusCode::CREATED, location, Answer(session)).into_response())
+    };
+    idempotency.once(&store, &tenant, &document.to_string(), make).await
+}
+
+/// Get a session
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{id}",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    responses(
+        (status = 200, description = "The session, and the number of its last call.", body = Session),
+        (status = 404, description = "There is no such session."),
+    ),
+)]
+pub(super) async fn get_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+) -> Result<Answer<Session>, ApiError> {
+    Ok(Answer(state.sessions.get(&tenant, id).await?))
+}
+
+/// End a session
+///
+/// Its network is gone, unless it was saved as a model.
+#[utoipa::path(
+    delete,
+    path = "/v1/sessions/{id}",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 404, description = "There is no such session."),
+    ),
+)]
+pub(super) async fn delete_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+) -> Result<StatusCode, ApiError> {
+    state.sessions.delete(&tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Get a session's weights
+#[utoipa::path(
+    get,
+    path = "/v1/sessions/{id}/weights",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    responses(
+        (status = 200, description = "One object a layer, in the shape of initial_weights.", body = Weights),
+        (status = 404, description = "There is no such session."),
+    ),
+)]
+pub(super) async fn get_session_weights(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+) -> Result<Answer<Weights>, ApiError> {
+    let weights = state.sessions.weights(&tenant, id).await?;
+    Ok(Answer(Weights { weights }))
+}
+
+/// Set a session's weights
+///
+/// The optimizer's state stays as it is.
+#[utoipa::path(
+    put,
+    path = "/v1/sessions/{id}/weights",
+    tag = "sessions",
+    params(("id" = SessionId, Path)),
+    request_body(
+        content = SetWeightsRequest,
+        description = "All weights.",
+        example = json!({"weights": [{"kernel": [[0.5], [-0.5]], "bias": [0.0]}], "seq": 1}),
+    ),
+    responses(
+        (status = 200, description = "They are set.", body = StepAnswer),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "The call is out of turn; detail names the number it waits for."),
+        (status = 413, description = "The body is too large."),
+        (status = 415, description = "The body is not sent as JSON."),
+        (status = 422, description = "The weights don't fit the network; errors has every fault."),
+    ),
+)]
+pub(super) async fn put_session_weights(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Json(document): Json,
+) -> Result<Answer<StepAnswer>, ApiError> {
+    let SetWeightsRequest { weights, seq } = SetWeightsRequest::read(&document)?;
+    let call = Call::SetWeights { weights };
+    let answer = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok(Answer(answer.try_into()?))
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SaveQuery {
+    /// Name of the model; left out: that of the model the session began from, or `session`.
+    #[param(min_length = 1, max_length = 200)]
+    name: Option<String>,
+}
+
+impl FromQuery for SaveQuery {
+    const NAMES: &'static [&'static str] = &["name"];
+
+    fn read(query: &mut QueryReader, _: &Limits) -> Self {
+        Self {
+            name: query.name("name", MAX_NAME_CHARS),
+        }
+    }
+}
+
+/// Save a session as a model
+///
+/// The session goes on. A session that began from a model keeps its columns, preprocessing and classes; else the columns
+/// are named x1, x2, … and the classes by their numbers from 0.
+#[utoipa::path(
+    post,
+    path = "/v1/sessions/{id}/save",
+    tag = "sessions",
+    params(("id" = SessionId, Path), SaveQuery, Idempotency),
+    responses(
+        (
+            status = 201,
+            description = "The model, as any other.",
+            body = Model,
+            headers(("location" = String, description = "Where the model is.")),
+        ),
+        (status = 404, description = "There is no such session."),
+        (status = 409, description = "Its outputs are neither classes nor one number."),
+    ),
+)]
+pub(super) async fn save_session(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<SessionId>,
+    Query(query): Query<SaveQuery>,
+    idempotency: Idempotency,
+) -> Result<Response, ApiError> {
+    let (store, owner) = (state.store.clone(), tenant.clone());
+    let make = async move {
+        let model = state.sessions.save(&owner, id, query.name).await?;
+        let location = [(LOCATION, format!("/v1/models/{}", model.id))];
+        Ok((StatusCode::CREATED, location, Answer(model)).into_response())
+    };
+    idempotency.once(&store, &tenant, "", make).await
+}
