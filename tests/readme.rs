@@ -40,6 +40,32 @@ fn the_curl_sessions_give_what_the_readme_shows() {
 }
 
 #[test]
+fn the_loop_written_by_hand_learns() {
+    if !tools_are_there(&["python3"]) {
+        return;
+    }
+    let server = Server::start();
+    let output = Command::new("python3")
+        .arg(root().join("examples/fit_by_hand.py"))
+        .args([format!("http://{}", server.address), "201".into()])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let losses: Vec<f64> = printed
+        .lines()
+        .filter_map(|line| line.split_once("loss ")?.1.parse().ok())
+        .collect();
+    assert_eq!(losses.len(), 3, "{printed}");
+    assert!(losses[0] > 400.0 && losses[2] < 30.0, "{printed}");
+    assert!(printed.contains("saved as mdl_"), "{printed}");
+}
+
+#[test]
 fn the_first_screen_has_the_two_commands() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let screen: Vec<&str> = readme.lines().take(24).collect();
