@@ -324,4 +324,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn dropout_drops_other_inputs_in_other_shares() {
+        let spec = r#"{"layers": [{"type": "dropout", "rate": 0.5}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
+        let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+        let plan = spec.plan("", 40, Target::Regression).unwrap();
+        let mut network = Network::initialize(&plan, 3);
+        let random = Random::new(0, Purpose::Dropout, 0, 0);
+        let batch = Batch {
+            rows: 2,
+            weighted: false,
+            random: &random,
+            fill: |_: Range<usize>, room: Room<'_, f64>| room.x.fill(1.0),
+        };
+        let operations = network.scored(&plan.loss).to_vec();
+        let mut pass = Pass::in_shares(&network, &operations, 2, 1);
+        pass.run(&mut network, &plan.loss, &batch);
+        assert_ne!(pass.outputs(2)[0], pass.outputs(2)[1]);
+    }
 }

@@ -48,7 +48,7 @@ fn houses() -> Batch {
 async fn begin(yard: &Yard) -> SessionId {
     let new = NewSession::Network(NewNetwork {
         inputs: 13,
-        model: network(),
+        model: Box::new(network()),
         seed: 7,
         initial_weights: None,
     });
@@ -285,7 +285,7 @@ async fn a_tenant_has_so_many_sessions_and_sees_no_other_s() {
     let new = || {
         NewSession::Network(NewNetwork {
             inputs: 13,
-            model: network(),
+            model: Box::new(network()),
             seed: 7,
             initial_weights: None,
         })

@@ -98,7 +98,7 @@ impl NewSession {
             let initial_weights = reader.optional(fields, "initial_weights", LayerWeights::read_all);
             Some(Self::Network(NewNetwork {
                 inputs: inputs? as usize,
-                model: model?,
+                model: Box::new(model?),
                 seed,
                 initial_weights,
             }))

@@ -28,7 +28,7 @@ pub struct NewNetwork {
     /// Columns of x.
     #[schema(minimum = 1, maximum = 65536, example = 13)]
     pub inputs: usize,
-    pub model: ModelSpec,
+    pub model: Box<ModelSpec>,
     /// First weights and dropout follow from it.
     #[schema(required = false, default = 0, maximum = 9_007_199_254_740_991u64)]
     pub seed: u64,
