@@ -286,6 +286,7 @@ mod tests {
             ("get_job", jobs::WaitQuery::NAMES),
             ("list_models", Page::NAMES),
             ("predict_csv", predictions::PredictCsvQuery::NAMES),
+            ("save_session", sessions::SaveQuery::NAMES),
         ];
         for operation in operations() {
             let id = operation["operationId"].as_str().unwrap();

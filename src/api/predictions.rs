@@ -29,8 +29,9 @@ use super::upload::receive::receive;
 use crate::data::source::{Format, SourceRequest};
 use crate::domain::id::{DatasetId, ModelId};
 use crate::domain::problem::{Kind, Problem};
+use crate::nn::spec::Fault;
 use crate::nn::spec::reader::Reader;
-use crate::serving::{Evaluation, Predictions};
+use crate::serving::{Evaluation, Predictions, Predictor};
 use crate::store::StoreError;
 
 /// Multiplications up to which a prediction is answered where it arrived, about a millisecond's worth; a larger one goes
@@ -50,6 +51,9 @@ pub(super) struct PredictRequest {
     /// Whether each prediction comes with the arithmetic behind it.
     #[schema(value_type = Option<bool>, default = false)]
     explain: bool,
+    /// What else is wrong with the request, to be told together with the instances' own faults.
+    #[schema(ignore)]
+    faults: Vec<Fault>,
 }
 
 /// The values are of any type: generators make nothing usable of a choice between number, string and null.
@@ -67,7 +71,7 @@ impl PredictRequest {
         let mut reader = Reader::default();
         let explain = read_predict_fields(&mut reader, &document);
         let instances = match document.get_mut("instances").map(Value::take) {
-            Some(Value::Array(instances)) if reader.faults.is_empty() => instances,
+            Some(Value::Array(instances)) if !instances.is_empty() => instances,
             _ => return Err(Problem::faults(Kind::InvalidFeatures, "The request", reader.faults).into()),
         };
         if instances.len() > limits.instances {
@@ -78,7 +82,21 @@ impl PredictRequest {
             );
             return Err(ApiError::new(Kind::BodyTooLarge, detail));
         }
-        Ok(Self { instances, explain })
+        Ok(Self {
+            instances,
+            explain,
+            faults: reader.faults,
+        })
+    }
+
+    fn predict(self, predictor: &Predictor) -> Result<Predictions, Problem> {
+        let predicted = predictor.predict(&self.instances, "/instances", self.explain);
+        if self.faults.is_empty() {
+            return predicted;
+        }
+        let mut faults = self.faults;
+        faults.extend(predicted.err().into_iter().flat_map(|problem| problem.faults));
+        Err(Problem::faults(Kind::InvalidFeatures, "The request", faults))
     }
 }
 
@@ -129,11 +147,10 @@ pub(super) async fn predict_instances(
         .model()
         .parameters
         .total
-        .saturating_mul(request.instances.len() as u64);
-    let answer = move || {
-        let predictions = predictor.predict(&request.instances, "/instances", request.explain)?;
-        Ok(Answer(predictions).into_response())
-    };
+        .saturating_mul(request.instances.len() as u64)
+        // An explanation goes row by row, and is mostly written text.
+        .saturating_mul(if request.explain { 20 } else { 1 });
+    let answer = move || Ok(Answer(request.predict(&predictor)?).into_response());
     match multiplications <= QUICK_MULTIPLICATIONS {
         true => answer(),
         false => blocking(answer).await,

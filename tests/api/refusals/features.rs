@@ -87,6 +87,13 @@ fn documents() -> Vec<Case> {
             predict(json!({"instances": [[5.1, 3.5, 1.4, 0.2]], "explane": true}))
         })
         .places([Says("/explane", "explain")]),
+        Case::new(
+            "faults outside and inside the instances",
+            422,
+            "invalid-features",
+            || predict(json!({"instances": [[5.1, 3.5, 1.4, "x"], [1.0]], "explain": 1})),
+        )
+        .places([At("/explain"), At("/instances/0/3"), At("/instances/1")]),
         Case::new("explaining perhaps", 422, "invalid-features", || {
             predict(json!({"instances": [[5.1, 3.5, 1.4, 0.2]], "explain": 1}))
         })
