@@ -326,7 +326,9 @@ mod tests {
         assert_eq!(refused(json!({"instances": []})), 422);
         assert_eq!(refused(json!({"instances": [[1], [2], [3]]})), 413);
         assert_eq!(refused(json!({"instances": {"a": 1}})), 422);
-        assert_eq!(refused(json!({"instances": [[1]], "explain": "yes"})), 422);
+        // Told together with the faults of the instances.
+        let faulty = PredictRequest::read(json!({"instances": [[1]], "explain": "yes"}), &Limits::default()).unwrap();
+        assert_eq!(faulty.faults[0].pointer, "/explain");
         assert_eq!(refused(json!({"instance": [[1]]})), 422);
         assert_eq!(refused(json!([])), 422);
     }
