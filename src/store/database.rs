@@ -116,7 +116,8 @@ impl Database {
         Ok(())
     }
 
-    async fn keep_log_small(&self) {
+    /// For who commits on [`Self::writer`]; it must have been given back.
+    pub(super) async fn keep_log_small(&self) {
         let log_bytes = fs::metadata(&self.log).map_or(0, |log| log.len());
         if log_bytes < LOG_TO_TRUNCATE_BYTES {
             return;

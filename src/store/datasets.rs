@@ -55,6 +55,8 @@ impl Store {
         {
             tracing::warn!(%error, sha256 = dataset.sha256, "a content without a dataset stays until the next start");
         }
+        drop(writer);
+        self.database().keep_log_small().await;
         inserted
     }
 
@@ -133,7 +135,11 @@ impl Store {
         let Some(sha256) = sha256 else {
             return Ok(Deletion::NotFound);
         };
-        self.remove_unnamed_blob(&mut writer, &sha256).await?;
+        if let Err(error) = self.remove_unnamed_blob(&mut writer, &sha256).await {
+            tracing::warn!(%error, sha256, "a content without a dataset stays until the next start");
+        }
+        drop(writer);
+        self.database().keep_log_small().await;
         Ok(Deletion::Deleted)
     }
 

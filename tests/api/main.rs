@@ -9,6 +9,7 @@ mod document;
 mod events;
 mod fixtures;
 mod history;
+mod idempotency;
 mod job_moves;
 mod jobs;
 mod keras_parity;
@@ -52,6 +53,7 @@ fn main() {
         history::trials(),
         events::trials(),
         models::trials(),
+        idempotency::trials(),
         predictions::trials(),
         sessions::trials(),
         refusals::trials(),

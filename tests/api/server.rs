@@ -1,5 +1,6 @@
 //! The real server in a process of its own, over a data directory of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +12,7 @@ pub(crate) struct Server {
     child: Child,
     data: TempDir,
     log: PathBuf,
+    flags: Vec<String>,
     address: String,
 }
 
@@ -24,6 +26,7 @@ impl Server {
             child,
             data,
             log,
+            flags: flags.iter().map(|flag| flag.to_string()).collect(),
             address,
         }
     }
@@ -55,7 +58,7 @@ impl Server {
 
     /// A new process over the same data directory, once the old one has ended.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &[]);
+        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags);
     }
 
     /// kill -9.
@@ -81,7 +84,7 @@ impl Drop for Server {
 }
 
 /// Starts the process and waits for the line on stdout that says where it listens.
-fn spawn(data: &Path, log: &Path, flags: &[&str]) -> (Child, String) {
+fn spawn(data: &Path, log: &Path, flags: &[impl AsRef<OsStr>]) -> (Child, String) {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
