@@ -67,7 +67,8 @@ impl Core<'_> {
                 }
             };
             let free = self.0.busy.load(Ordering::Relaxed) < self.0.count;
-            let done = match self.0.pool().filter(|_| shared && free) {
+            let pool = if shared && free { self.0.pool() } else { None };
+            let done = match pool {
                 Some(pool) => pool.install(turn),
                 None => turn(),
             };

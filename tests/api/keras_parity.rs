@@ -62,7 +62,20 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         })
     };
-    CASES.into_iter().map(trial).collect()
+    let first_batch = |(name, text): (&'static str, &'static str)| {
+        Trial::test(
+            format!("keras_parity::{name}_differentiates_its_first_batch"),
+            move || {
+                differentiates_as_keras(&serde_json::from_str(text)?);
+                Ok(())
+            },
+        )
+    };
+    CASES
+        .into_iter()
+        .map(trial)
+        .chain(CASES.into_iter().map(first_batch))
+        .collect()
 }
 
 fn follows_keras(case: &Value) {
@@ -115,6 +128,53 @@ fn follows_keras(case: &Value) {
     }
 }
 
+fn differentiates_as_keras(case: &Value) {
+    let x = case["x"].as_array().expect("rows");
+    let begin = json!({
+        "inputs": x[0].as_array().expect("a row").len(),
+        "model": case["spec"],
+        "initial_weights": case["initial_weights"],
+    });
+    let session = client().post("/v1/sessions").json(&begin).send().expect(201).json();
+    let rows = case["batch_size"].as_u64().expect("a number") as usize;
+    let first = |rows_of: &Value| json!(rows_of.as_array().expect("rows")[..rows]);
+    let batch = json!({"x": first(&case["x"]), "y": first(&case["y"]), "seq": 1});
+    let differentiate = client().post(format!("/v1/sessions/{}/gradients", id(&session)));
+    let answer = differentiate.json(&batch).send().expect(200).json();
+    let reference = &case["first_batch"];
+    assert_near("loss", &answer["loss"], &reference["loss"], 1e-5);
+    let mut squares = 0.0;
+    for (layer, reference) in reference["gradients"].as_array().expect("layers").iter().enumerate() {
+        for (name, reference) in reference.as_object().expect("arrays by name") {
+            let (found, wanted) = (numbers(&answer["gradients"][layer][name]), numbers(reference));
+            // The bar is relative to the array's largest number.
+            let largest = wanted.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
+            assert_eq!(found.len(), wanted.len(), "{name} of layer {layer}");
+            for (found, wanted) in found.iter().zip(&wanted) {
+                let error = (found - wanted).abs();
+                assert!(
+                    error <= 1e-5 * largest,
+                    "{name} of layer {layer}: {found} instead of {wanted}"
+                );
+                squares += found * found;
+            }
+        }
+    }
+    let norm = answer["gradient_norm"].as_f64().expect("a number");
+    assert!(
+        (norm - squares.sqrt()).abs() < 1e-5 * norm,
+        "{norm} for {}",
+        squares.sqrt()
+    );
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        number => vec![number.as_f64().expect("a number")],
+    }
+}
+
 /// The case's arrays as a CSV; one-hot rows become the number of their class.
 fn table(case: &Value) -> String {
     let x = case["x"].as_array().expect("rows");
@@ -151,7 +211,7 @@ fn outputs(predictions: &Value, reference: &Value) -> Value {
     predictions.as_array().expect("predictions").iter().map(row).collect()
 }
 
-pub(crate) fn assert_near(what: &str, got: &Value, reference: &Value, bar: f64) {
+fn assert_near(what: &str, got: &Value, reference: &Value, bar: f64) {
     if let Some(references) = reference.as_array() {
         let got = got
             .as_array()

@@ -4,14 +4,12 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, Call, Client};
 use crate::fixtures::{TRAINED_HOUSING, client, id};
-use crate::keras_parity::assert_near;
 use crate::server::Server;
 use crate::trials;
 
 trials![
     a_session_says_what_it_is_and_when_it_ends,
     a_session_that_is_deleted_is_gone,
-    the_first_batch_has_the_loss_and_the_gradients_of_keras,
     a_loop_of_gradients_and_their_application_is_training_in_one_call,
     a_call_sent_again_gets_its_first_answer_and_a_gap_names_the_number_waited_for,
     a_forward_pass_in_training_changes_the_session_and_one_without_does_not,
@@ -91,64 +89,6 @@ fn a_session_that_is_deleted_is_gone() {
     client().delete(&*session).send().expect(204);
     client().get(&*session).send().problem(404, "not-found");
     client().delete(&*session).send().problem(404, "not-found");
-}
-
-fn the_first_batch_has_the_loss_and_the_gradients_of_keras() {
-    for case in [
-        include_str!("../keras-parity/iris_swish_bn_softmax_adam.json"),
-        include_str!("../keras-parity/boston_l2_huber_adamw.json"),
-        include_str!("../keras-parity/breast_sigmoid_bce_rmsprop.json"),
-    ] {
-        differentiates_as_keras(&serde_json::from_str(case).expect("a case"));
-    }
-}
-
-fn differentiates_as_keras(case: &Value) {
-    let x = case["x"].as_array().expect("rows");
-    let session = begin(
-        client(),
-        &json!({
-            "inputs": x[0].as_array().expect("a row").len(),
-            "model": case["spec"],
-            "initial_weights": case["initial_weights"],
-        }),
-    );
-    let rows = case["batch_size"].as_u64().expect("a number") as usize;
-    let first = |rows_of: &Value| json!(rows_of.as_array().expect("rows")[..rows]);
-    let body = json!({"x": first(&case["x"]), "y": first(&case["y"])});
-    let answer = call(&session, "gradients", body, json!({"seq": 1}));
-    let reference = &case["first_batch"];
-    assert_near("loss", &answer["loss"], &reference["loss"], 1e-5);
-    let mut squares = 0.0;
-    for (layer, reference) in reference["gradients"].as_array().expect("layers").iter().enumerate() {
-        for (name, reference) in reference.as_object().expect("arrays by name") {
-            let (found, wanted) = (numbers(&answer["gradients"][layer][name]), numbers(reference));
-            // The bar is relative to the array's largest number.
-            let largest = wanted.iter().fold(0.0_f64, |largest, g| largest.max(g.abs()));
-            assert_eq!(found.len(), wanted.len(), "{name} of layer {layer}");
-            for (found, wanted) in found.iter().zip(&wanted) {
-                let error = (found - wanted).abs();
-                assert!(
-                    error <= 1e-5 * largest,
-                    "{name} of layer {layer}: {found} instead of {wanted}"
-                );
-                squares += found * found;
-            }
-        }
-    }
-    let norm = answer["gradient_norm"].as_f64().expect("a number");
-    assert!(
-        (norm - squares.sqrt()).abs() < 1e-5 * norm,
-        "{norm} for {}",
-        squares.sqrt()
-    );
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        number => vec![number.as_f64().expect("a number")],
-    }
 }
 
 fn a_loop_of_gradients_and_their_application_is_training_in_one_call() {
