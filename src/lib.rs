@@ -18,4 +18,6 @@ pub mod domain;
 
 pub mod data;
 
+pub mod formats;
+
 pub mod nn;

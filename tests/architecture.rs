@@ -13,8 +13,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli/", &[]),
     ("cli/server.rs", &["api", "training", "serving", "store"]),
     ("cli/mod.rs", &["api"]),
-    ("api/", &["training", "serving", "store", "domain", "data", "nn"]),
-    ("training/", &["store", "domain", "data", "nn"]),
+    (
+        "api/",
+        &["training", "serving", "store", "domain", "data", "formats", "nn"],
+    ),
+    ("training/", &["store", "domain", "data", "formats", "nn"]),
     ("serving/", &["store", "domain", "data", "nn"]),
     ("store/", &["domain"]),
     (
@@ -29,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("data/", &["nn::rng", "nn::spec::Fault", "nn::spec::reader"]),
+    ("formats/", &["nn"]),
     ("nn/", &[]),
 ];
 
@@ -59,6 +63,7 @@ const WALLS: &[(&[&str], &[&str])] = &[
         ],
         &["cli/"],
     ),
+    (&["safetensors"], &["formats/"]),
     (&["tracing_subscriber"], &["cli/"]),
     (
         &["tokio", "tokio_stream", "tokio_util", "futures_util"],
@@ -80,7 +85,7 @@ const NN_CRATES: &[&str] = &[
 ];
 
 /// What the layers that only compute never touch.
-const PURE: &[&str] = &["nn/", "data/", "domain/"];
+const PURE: &[&str] = &["nn/", "data/", "domain/", "formats/"];
 const IMPURE: &[&str] = &["fs", "net", "process", "thread", "time"];
 
 const MAX_LINES: usize = 400;

@@ -12,6 +12,9 @@ const GIB: u64 = 1024 * MIB;
 pub struct Limits {
     /// A JSON body. Parsed, it takes up to sixteen times its size in memory.
     pub json_body_bytes: u64,
+    /// A body of safetensors: held once as it came and once as numbers, while no session's batch may take more than a few
+    /// times as much.
+    pub tensor_body_bytes: u64,
     /// An uploaded table, as it comes and after gunzip: a table is held in memory while it trains.
     pub upload_bytes: u64,
     /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
@@ -64,6 +67,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             json_body_bytes: 32 * MIB,
+            tensor_body_bytes: 128 * MIB,
             upload_bytes: 2 * GIB,
             gzip_ratio: 200,
             gzip_free_bytes: 16 * MIB,

@@ -22,6 +22,7 @@ mod predictions;
 mod request;
 mod serve;
 mod session_calls;
+mod session_tensors;
 mod sessions;
 mod system;
 mod upload;

@@ -12,7 +12,10 @@ use utoipa_axum::routes;
 
 use super::error::ProblemDetails;
 use super::openapi_3_0::to_3_0;
-use super::{AppState, datasets, events, history, jobs, models, predictions, session_calls, sessions, system, upload};
+use super::{
+    AppState, datasets, events, history, jobs, models, predictions, session_calls, session_tensors, sessions, system,
+    upload,
+};
 
 /// The document as it is served and committed.
 pub(super) static DOCUMENT: LazyLock<String> = LazyLock::new(|| pretty(&document()));
@@ -88,6 +91,14 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(session_calls::apply_session_gradients))
         .routes(routes!(session_calls::train_session_on_batch))
         .routes(routes!(sessions::get_session_weights, sessions::put_session_weights))
+        .routes(routes!(session_tensors::forward_session_tensors))
+        .routes(routes!(session_tensors::differentiate_session_tensors))
+        .routes(routes!(session_tensors::apply_session_gradients_tensors))
+        .routes(routes!(session_tensors::train_session_on_tensors))
+        .routes(routes!(
+            session_tensors::get_session_weights_tensors,
+            session_tensors::put_session_weights_tensors
+        ))
         .routes(routes!(sessions::save_session))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))
@@ -286,6 +297,10 @@ mod tests {
             ("get_job", jobs::WaitQuery::NAMES),
             ("list_models", Page::NAMES),
             ("predict_csv", predictions::PredictCsvQuery::NAMES),
+            ("differentiate_session_tensors", session_tensors::SeqQuery::NAMES),
+            ("apply_session_gradients_tensors", session_tensors::SeqQuery::NAMES),
+            ("train_session_on_tensors", session_tensors::TrainQuery::NAMES),
+            ("put_session_weights_tensors", session_tensors::SeqQuery::NAMES),
             ("save_session", sessions::SaveQuery::NAMES),
         ];
         for operation in operations() {

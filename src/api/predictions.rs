@@ -31,7 +31,7 @@ use crate::domain::id::{DatasetId, ModelId};
 use crate::domain::problem::{Kind, Problem};
 use crate::nn::spec::Fault;
 use crate::nn::spec::reader::Reader;
-use crate::serving::{Evaluation, Predictions, Predictor};
+use crate::serving::{Detail, Evaluation, Predictions, Predictor};
 use crate::store::StoreError;
 
 /// Multiplications up to which a prediction is answered where it arrived, about a millisecond's worth; a larger one goes
@@ -51,6 +51,9 @@ pub(super) struct PredictRequest {
     /// Whether each prediction comes with the arithmetic behind it.
     #[schema(value_type = Option<bool>, default = false)]
     explain: bool,
+    /// Whether each prediction comes with what each column contributed to it.
+    #[schema(value_type = Option<bool>, default = false)]
+    attributions: bool,
     /// What else is wrong with the request, to be told together with the instances' own faults.
     #[schema(ignore)]
     faults: Vec<Fault>,
@@ -69,7 +72,7 @@ fn instances_schema() -> Array {
 impl PredictRequest {
     fn read(mut document: Value, limits: &Limits) -> Result<Self, ApiError> {
         let mut reader = Reader::default();
-        let explain = read_predict_fields(&mut reader, &document);
+        let detail = read_predict_fields(&mut reader, &document);
         let instances = match document.get_mut("instances").map(Value::take) {
             Some(Value::Array(instances)) if !instances.is_empty() => instances,
             _ => return Err(Problem::faults(Kind::InvalidFeatures, "The request", reader.faults).into()),
@@ -84,13 +87,21 @@ impl PredictRequest {
         }
         Ok(Self {
             instances,
-            explain,
+            explain: detail.explain,
+            attributions: detail.attributions,
             faults: reader.faults,
         })
     }
 
+    fn detail(&self) -> Detail {
+        Detail {
+            explain: self.explain,
+            attributions: self.attributions,
+        }
+    }
+
     fn predict(self, predictor: &Predictor) -> Result<Predictions, Problem> {
-        let predicted = predictor.predict(&self.instances, "/instances", self.explain);
+        let predicted = predictor.predict(&self.instances, "/instances", self.detail());
         if self.faults.is_empty() {
             return predicted;
         }
@@ -100,23 +111,24 @@ impl PredictRequest {
     }
 }
 
-/// Notes every fault but those of the instances themselves, and returns `explain`.
-fn read_predict_fields(reader: &mut Reader, document: &Value) -> bool {
-    let Some(fields) = reader.object(document, "", &["instances", "explain"]) else {
-        return false;
+/// Notes every fault but those of the instances themselves, and returns what is wanted beside the predictions.
+fn read_predict_fields(reader: &mut Reader, document: &Value) -> Detail {
+    let Some(fields) = reader.object(document, "", &["instances", "explain", "attributions"]) else {
+        return Detail::default();
     };
-    let explain = reader.optional(&fields, "explain", Reader::boolean);
+    let mut wants = |name| reader.optional(&fields, name, Reader::boolean).unwrap_or(false);
+    let (explain, attributions) = (wants("explain"), wants("attributions"));
     let instances = reader.required(&fields, "instances", |reader, value, at| reader.array(value, at));
     if instances.is_some_and(|instances| instances.is_empty()) {
         reader.fault("/instances", "must have at least one instance");
     }
-    explain.unwrap_or(false)
+    Detail { explain, attributions }
 }
 
 /// Predict
 ///
 /// For each instance its class with the probabilities of all classes, or its number. With `explain` each also carries what the
-/// server computed on the way, so that a reader can redo it by hand.
+/// server computed on the way, so that a reader can redo it by hand; with `attributions` what each column contributed.
 #[utoipa::path(
     post,
     path = "/v1/models/{id}/predict",
@@ -148,8 +160,9 @@ pub(super) async fn predict_instances(
         .parameters
         .total
         .saturating_mul(request.instances.len() as u64)
-        // An explanation goes row by row, and is mostly written text.
-        .saturating_mul(if request.explain { 20 } else { 1 });
+        // An explanation goes row by row, and is mostly written text; attributions take thousands of rows each.
+        .saturating_mul(if request.explain { 20 } else { 1 })
+        .saturating_mul(if request.attributions { 10_000 } else { 1 });
     let answer = move || Ok(Answer(request.predict(&predictor)?).into_response());
     match multiplications <= QUICK_MULTIPLICATIONS {
         true => answer(),

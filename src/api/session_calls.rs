@@ -1,18 +1,32 @@
 //! The calls of a session that compute: forward, gradients, apply_gradients, train_on_batch.
 //!
 //! Those that change the session are numbered by `seq`: they apply in that order, and one sent again gets its first answer.
+//! The same with arrays as bytes instead of text is in [`super::session_tensors`].
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::HeaderName;
 
 use super::AppState;
 use super::error::ApiError;
 use super::extract::{Id, Json, Tenant};
 use crate::domain::id::SessionId;
 use crate::training::session::{
-    ApplyGradientsRequest, Call, ForwardRequest, GradientsAnswer, GradientsRequest, Outputs, StepAnswer,
+    Applied, ApplyGradientsRequest, Call, ForwardRequest, GradientsAnswer, GradientsRequest, Outputs, StepAnswer,
     TrainOnBatchAnswer, TrainOnBatchRequest,
 };
+
+/// Where an answer's time went, for browsers' tools and for who wants to know what is transport (W3C Server Timing).
+pub(super) fn timing(applied: &Applied) -> [(HeaderName, String); 1] {
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let times = format!(
+        "compute;dur={:.3}, save;dur={:.3}",
+        ms(applied.computed),
+        ms(applied.saved)
+    );
+    [(HeaderName::from_static("server-timing"), times)]
+}
 
 /// Take rows through a session's network
 ///
@@ -29,7 +43,7 @@ use crate::training::session::{
         example = json!({"x": [[0.5, -1.0], [1.5, 2.0]]}),
     ),
     responses(
-        (status = 200, description = "The outputs, row by row.", body = Outputs),
+        (status = 200, description = "The outputs, row by row.", body = Outputs, headers(("server-timing" = String, description = "What computing and saving took."))),
         (status = 404, description = "There is no such session."),
         (status = 409, description = "The call is out of turn; detail names the number it waits for."),
         (status = 413, description = "The body is too large."),
@@ -42,13 +56,13 @@ pub(super) async fn forward_session(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Json(document): Json,
-) -> Result<Answer<Outputs>, ApiError> {
+) -> Result<Response, ApiError> {
     let ForwardRequest { x, training, seq } = ForwardRequest::read(&document)?;
     if !training {
-        return Ok(Answer(state.sessions.predict(&tenant, id, x).await?));
+        return Ok(Answer(state.sessions.predict(&tenant, id, x).await?).into_response());
     }
-    let answer = state.sessions.change(&tenant, id, seq, Call::Forward { x }).await?;
-    Ok(Answer(answer.try_into()?))
+    let applied = state.sessions.change(&tenant, id, seq, Call::Forward { x }).await?;
+    Ok((timing(&applied), Answer(Outputs::try_from(applied.answer)?)).into_response())
 }
 
 /// Differentiate a session's loss
@@ -66,7 +80,7 @@ pub(super) async fn forward_session(
         example = json!({"x": [[0.5, -1.0], [1.5, 2.0]], "y": [[1.0], [0.0]], "seq": 1}),
     ),
     responses(
-        (status = 200, description = "The loss and its gradients by every weight.", body = GradientsAnswer),
+        (status = 200, description = "The loss and its gradients by every weight.", body = GradientsAnswer, headers(("server-timing" = String, description = "What computing and saving took."))),
         (status = 404, description = "There is no such session."),
         (status = 409, description = "The call is out of turn; detail names the number it waits for."),
         (status = 413, description = "The body is too large."),
@@ -79,11 +93,11 @@ pub(super) async fn differentiate_session(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Json(document): Json,
-) -> Result<Answer<GradientsAnswer>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let request = GradientsRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());
-    let answer = state.sessions.change(&tenant, id, seq, call).await?;
-    Ok(Answer(answer.try_into()?))
+    let applied = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok((timing(&applied), Answer(GradientsAnswer::try_from(applied.answer)?)))
 }
 
 /// Apply gradients to a session's weights
@@ -100,7 +114,7 @@ pub(super) async fn differentiate_session(
         example = json!({"gradients": [{"kernel": [[0.1], [-0.2]], "bias": [0.05]}], "seq": 2}),
     ),
     responses(
-        (status = 200, description = "They are applied.", body = StepAnswer),
+        (status = 200, description = "They are applied.", body = StepAnswer, headers(("server-timing" = String, description = "What computing and saving took."))),
         (status = 404, description = "There is no such session."),
         (status = 409, description = "The call is out of turn; detail names the number it waits for."),
         (status = 413, description = "The body is too large."),
@@ -113,11 +127,11 @@ pub(super) async fn apply_session_gradients(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Json(document): Json,
-) -> Result<Answer<StepAnswer>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let ApplyGradientsRequest { gradients, seq } = ApplyGradientsRequest::read(&document)?;
     let call = Call::ApplyGradients { gradients };
-    let answer = state.sessions.change(&tenant, id, seq, call).await?;
-    Ok(Answer(answer.try_into()?))
+    let applied = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok((timing(&applied), Answer(StepAnswer::try_from(applied.answer)?)))
 }
 
 /// Train a session on a batch
@@ -134,7 +148,7 @@ pub(super) async fn apply_session_gradients(
         example = json!({"x": [[0.5, -1.0], [1.5, 2.0]], "y": [[1.0], [0.0]], "steps": 10}),
     ),
     responses(
-        (status = 200, description = "The loss of each step, before its update.", body = TrainOnBatchAnswer),
+        (status = 200, description = "The loss of each step, before its update.", body = TrainOnBatchAnswer, headers(("server-timing" = String, description = "What computing and saving took."))),
         (status = 404, description = "There is no such session."),
         (status = 409, description = "The call is out of turn; detail names the number it waits for."),
         (status = 413, description = "The body is too large."),
@@ -147,9 +161,9 @@ pub(super) async fn train_session_on_batch(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Json(document): Json,
-) -> Result<Answer<TrainOnBatchAnswer>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let request = TrainOnBatchRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());
-    let answer = state.sessions.change(&tenant, id, seq, call).await?;
-    Ok(Answer(answer.try_into()?))
+    let applied = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok((timing(&applied), Answer(TrainOnBatchAnswer::try_from(applied.answer)?)))
 }

@@ -13,6 +13,7 @@ use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
 use super::idempotency::Idempotency;
 use super::limits::Limits;
 use super::models::Weights;
+use super::session_calls::timing;
 use crate::domain::id::SessionId;
 use crate::domain::job_request::MAX_NAME_CHARS;
 use crate::domain::model::Model;
@@ -149,7 +150,7 @@ pub(super) async fn get_session_weights(
         example = json!({"weights": [{"kernel": [[0.5], [-0.5]], "bias": [0.0]}], "seq": 1}),
     ),
     responses(
-        (status = 200, description = "They are set.", body = StepAnswer),
+        (status = 200, description = "They are set.", body = StepAnswer, headers(("server-timing" = String, description = "What computing and saving took."))),
         (status = 404, description = "There is no such session."),
         (status = 409, description = "The call is out of turn; detail names the number it waits for."),
         (status = 413, description = "The body is too large."),
@@ -162,11 +163,11 @@ pub(super) async fn put_session_weights(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Json(document): Json,
-) -> Result<Answer<StepAnswer>, ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let SetWeightsRequest { weights, seq } = SetWeightsRequest::read(&document)?;
     let call = Call::SetWeights { weights };
-    let answer = state.sessions.change(&tenant, id, seq, call).await?;
-    Ok(Answer(answer.try_into()?))
+    let applied = state.sessions.change(&tenant, id, seq, call).await?;
+    Ok((timing(&applied), Answer(StepAnswer::try_from(applied.answer)?)))
 }
 
 #[derive(IntoParams)]

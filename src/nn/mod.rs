@@ -1,6 +1,7 @@
 //! The numeric core: networks, their gradients and their training, free of clocks, threads' owners, files and HTTP.
 
 pub mod activation;
+pub mod attribution;
 mod clip;
 pub mod gradients;
 pub mod init;

@@ -111,6 +111,11 @@ impl<F: Float> Network<F> {
         }
     }
 
+    /// Numbers that it gives for a row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// All weights, by layer and name.
     pub fn weights(&self) -> Vec<LayerWeights> {
         self.layout.by_layer(&self.trainable, Some(&self.moving))

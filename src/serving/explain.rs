@@ -6,6 +6,15 @@ use utoipa::ToSchema;
 
 use super::predictor::Predictor;
 
+/// What predictions come with, beside themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Detail {
+    /// The arithmetic behind each.
+    pub explain: bool,
+    /// What each column contributed.
+    pub attributions: bool,
+}
+
 /// What a hand calculation of one prediction needs and passes through; there only when it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Explanation {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::attribute::Attributions;
 use super::explain::Explanation;
 use crate::domain::id::ModelId;
 
@@ -36,6 +37,9 @@ pub struct ClassPrediction {
     pub probabilities: Probabilities,
     #[serde(flatten)]
     pub explanation: Explanation,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributions: Option<Attributions>,
 }
 
 /// What a regression answers.
@@ -45,6 +49,9 @@ pub struct ValuePrediction {
     pub value: f32,
     #[serde(flatten)]
     pub explanation: Explanation,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributions: Option<Attributions>,
 }
 
 /// The probability of each of a model's classes; shares their text.
@@ -59,6 +66,42 @@ pub struct Probabilities {
 pub struct Label {
     classes: Arc<[String]>,
     index: usize,
+}
+
+impl Prediction {
+    /// The position of the predicted class; `None` for a number.
+    pub(super) fn label(&self) -> Option<usize> {
+        match self {
+            Self::Class(prediction) => Some(prediction.label.index),
+            Self::Value(_) => None,
+        }
+    }
+
+    pub(super) fn set_attributions(&mut self, attributions: Attributions) {
+        match self {
+            Self::Class(ClassPrediction {
+                attributions: place, ..
+            })
+            | Self::Value(ValuePrediction {
+                attributions: place, ..
+            }) => *place = Some(attributions),
+        }
+    }
+
+    /// Whether every number beside the prediction itself can be written.
+    pub(super) fn is_finite(&self) -> bool {
+        let (Self::Class(ClassPrediction {
+            explanation,
+            attributions,
+            ..
+        })
+        | Self::Value(ValuePrediction {
+            explanation,
+            attributions,
+            ..
+        })) = self;
+        explanation.is_finite() && attributions.as_ref().is_none_or(Attributions::is_finite)
+    }
 }
 
 impl Probabilities {
@@ -130,6 +173,7 @@ mod tests {
             label: probabilities.label(),
             probabilities,
             explanation: Explanation::default(),
+            attributions: None,
         });
         let written = r#"{"label":"a","probabilities":{"b":0.25,"a":0.5,"c":0.25}}"#;
         assert_eq!(serde_json::to_string(&prediction).unwrap(), written);
@@ -158,6 +202,7 @@ mod tests {
         let prediction = ValuePrediction {
             value: 2.0,
             explanation,
+            attributions: None,
         };
         assert_eq!(
             serde_json::to_value(&prediction).unwrap(),

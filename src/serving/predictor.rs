@@ -3,10 +3,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView2;
 use serde_json::Value;
 
-use super::explain::Explanation;
+use super::explain::{Detail, Explanation};
 use super::prediction::{ClassPrediction, Prediction, Predictions, Probabilities, ValuePrediction};
 use crate::data::encoder::Encoder;
 use crate::data::table_error::TableError;
@@ -81,7 +81,7 @@ impl Predictor {
     /// Predicts raw instances: objects by column name, or arrays in the order of the model's inputs.
     ///
     /// `at` is the pointer of the array of instances. Errors: `invalid-features` with every fault.
-    pub fn predict(&self, instances: &[Value], at: &str, explain: bool) -> Result<Predictions, Problem> {
+    pub fn predict(&self, instances: &[Value], at: &str, detail: Detail) -> Result<Predictions, Problem> {
         let mut x = Vec::with_capacity(instances.len() * self.encoder.width());
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         let mut pointer = String::new();
@@ -97,23 +97,27 @@ impl Predictor {
             return Err(invalid(faults));
         }
         let x = self.matrix(&x, instances.len());
+        let attributor = detail
+            .attributions
+            .then(|| self.attributor(instances.len()))
+            .transpose()?;
         let mut predictions = Vec::with_capacity(instances.len());
         for (index, outputs) in self.network.predict(x).rows().into_iter().enumerate() {
-            let explanation = if explain {
-                self.explain(x.row(index))
+            let outputs = outputs.to_slice().expect("predictions are row-major");
+            let explanation = detail.explain.then(|| self.explain(x.row(index))).unwrap_or_default();
+            let mut prediction = self.prediction(outputs, explanation);
+            if let Some(attributor) = &attributor {
+                prediction.set_attributions(attributor.attribute(x.row(index), prediction.label()));
+            }
+            if outputs.iter().all(|output| output.is_finite()) && prediction.is_finite() {
+                predictions.push(prediction);
             } else {
-                Explanation::default()
-            };
-            let finite = outputs.iter().all(|output| output.is_finite()) && explanation.is_finite();
-            if !finite {
                 point_to(&mut pointer, at, index);
                 faults.push(Fault::new(
                     &pointer,
                     "has values so large that the network's numbers overflow",
                 ));
-                continue;
             }
-            predictions.push(self.prediction(outputs, explanation));
         }
         if !faults.is_empty() {
             return Err(invalid(faults));
@@ -130,12 +134,12 @@ impl Predictor {
         ArrayView2::from_shape((rows, self.encoder.width()), x).expect("the encoder appends its width for every row")
     }
 
-    fn prediction(&self, outputs: ArrayView1<'_, f32>, explanation: Explanation) -> Prediction {
-        let outputs = outputs.to_slice().expect("predictions are row-major");
+    fn prediction(&self, outputs: &[f32], explanation: Explanation) -> Prediction {
         match &self.classes {
             None => Prediction::Value(ValuePrediction {
                 value: outputs[0],
                 explanation,
+                attributions: None,
             }),
             Some(classes) => {
                 let probabilities = Probabilities::new(classes, outputs);
@@ -143,6 +147,7 @@ impl Predictor {
                     label: probabilities.label(),
                     probabilities,
                     explanation,
+                    attributions: None,
                 })
             }
         }

@@ -19,6 +19,7 @@ mod predictions;
 mod raw_socket;
 mod refusals;
 mod server;
+mod session_tensors;
 mod sessions;
 mod system;
 mod tables;
@@ -56,6 +57,7 @@ fn main() {
         idempotency::trials(),
         predictions::trials(),
         sessions::trials(),
+        session_tensors::trials(),
         refusals::trials(),
         raw_socket::trials(),
         system::trials(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tempfile::TempDir;
-use trainyard::serving::Prediction;
+use trainyard::serving::{Detail, Prediction};
 
 use crate::yard::{Yard, eventful_job, iris, iris_job};
 
@@ -36,7 +36,7 @@ async fn irises_are_learnt_as_in_the_tutorial_and_predicted_by_name_and_by_posit
     let predictor = yard.serving.get(&yard.tenant, model.id).await.unwrap();
     let by_name = json!({"꽃잎길이": 5.1, "꽃잎폭": 3.5, "꽃받침길이": 1.4, "꽃받침폭": 0.2});
     let answer = predictor
-        .predict(&[by_name, json!([5.1, 3.5, 1.4, 0.2])], "/instances", false)
+        .predict(&[by_name, json!([5.1, 3.5, 1.4, 0.2])], "/instances", Detail::default())
         .unwrap();
     let [Prediction::Class(named), Prediction::Class(placed)] = answer.predictions.as_slice() else {
         panic!("{answer:?}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trainyard::data::source::SourceRequest;
 use trainyard::domain::problem::Kind;
-use trainyard::serving::{Explanation, Prediction, Predictor};
+use trainyard::serving::{Detail, Explanation, Prediction, Predictor};
 
 use crate::yard::{Yard, housing, iris, iris_cp949};
 
@@ -28,7 +28,16 @@ async fn irises(yard: &Yard) -> Arc<Predictor> {
 }
 
 fn explanation(predictor: &Predictor, instance: Value) -> (Explanation, Vec<f32>) {
-    let answer = predictor.predict(&[instance], "/instances", true).unwrap();
+    let answer = predictor
+        .predict(
+            &[instance],
+            "/instances",
+            Detail {
+                explain: true,
+                ..Detail::default()
+            },
+        )
+        .unwrap();
     match answer.predictions.into_iter().next().unwrap() {
         Prediction::Class(class) => (class.explanation, class.probabilities.values().to_vec()),
         Prediction::Value(value) => (value.explanation, vec![value.value]),
@@ -84,10 +93,13 @@ async fn a_row_alone_gets_the_very_numbers_that_it_gets_among_others_explained_o
             .collect::<Value>()
     };
     let rows: Vec<Value> = (0..700).map(row).collect();
-    let together = predictor.predict(&rows, "/instances", false).unwrap().predictions;
+    let together = predictor
+        .predict(&rows, "/instances", Detail::default())
+        .unwrap()
+        .predictions;
     for (row, among_others) in rows.iter().zip(&together) {
         let alone = predictor
-            .predict(std::slice::from_ref(row), "/instances", false)
+            .predict(std::slice::from_ref(row), "/instances", Detail::default())
             .unwrap()
             .predictions;
         assert_eq!(&alone[0], among_others);
@@ -118,7 +130,7 @@ async fn a_csv_comes_back_with_the_prediction_s_columns_whatever_its_dialect() {
     let header = "꽃잎길이,꽃잎폭,꽃받침길이,꽃받침폭,품종,predicted_품종,probability_setosa,probability_versicolor,probability_virginica";
     assert_eq!(lines[0], header);
     let Prediction::Class(first) = &predictor
-        .predict(&[json!([5.1, 3.5, 1.4, 0.2])], "", false)
+        .predict(&[json!([5.1, 3.5, 1.4, 0.2])], "", Detail::default())
         .unwrap()
         .predictions[0]
     else {
@@ -150,16 +162,20 @@ async fn instances_that_do_not_fit_are_refused_with_every_fault() {
         json!({"꽃잎길이": "long", "꽃잎폭": 1, "꽃받침길이": 1, "꽃받침폭": 1e308}),
         json!([3e38, 3e38, 3e38, 3e38]),
     ];
-    let problem = predictor.predict(&instances[..2], "/instances", false).unwrap_err();
+    let problem = predictor
+        .predict(&instances[..2], "/instances", Detail::default())
+        .unwrap_err();
     assert_eq!(problem.kind, Kind::InvalidFeatures);
     let pointers: Vec<&str> = problem.faults.iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(
         pointers,
         ["/instances/0", "/instances/1/꽃잎길이", "/instances/1/꽃받침폭"]
     );
-    let overflow = predictor.predict(&instances[2..], "/instances", false).unwrap_err();
+    let overflow = predictor
+        .predict(&instances[2..], "/instances", Detail::default())
+        .unwrap_err();
     assert_eq!(overflow.kind, Kind::InvalidFeatures);
-    let none = predictor.predict(&[], "/instances", false).unwrap_err();
+    let none = predictor.predict(&[], "/instances", Detail::default()).unwrap_err();
     assert_eq!(none.faults[0].pointer, "/instances");
     yard.stop().await;
 }

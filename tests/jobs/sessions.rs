@@ -9,7 +9,7 @@ use trainyard::domain::session::Session;
 use trainyard::domain::tenant::TenantId;
 use trainyard::nn::spec::ModelSpec;
 use trainyard::nn::weights::Tensor;
-use trainyard::serving::Prediction;
+use trainyard::serving::{Detail, Prediction};
 use trainyard::training::session::{
     Answer, Batch, Call, FromModel, GradientsAnswer, NewNetwork, NewSession, TrainOnBatchAnswer,
 };
@@ -56,7 +56,8 @@ async fn begin(yard: &Yard) -> SessionId {
 }
 
 pub(crate) async fn change(yard: &Yard, id: SessionId, seq: Option<u64>, call: Call) -> Result<Answer, Problem> {
-    yard.sessions.change(&yard.tenant, id, seq, call).await
+    let applied = yard.sessions.change(&yard.tenant, id, seq, call).await?;
+    Ok(applied.answer)
 }
 
 async fn train(yard: &Yard, id: SessionId, steps: u32) -> TrainOnBatchAnswer {
@@ -269,7 +270,16 @@ async fn a_session_from_a_model_goes_on_with_its_optimizer_and_saves_a_model_tha
     assert_ne!(saved.weights_sha256, model.weights_sha256);
     let predictor = yard.serving.get(&yard.tenant, saved.id).await.unwrap();
     let row: Vec<Value> = houses().x.data[..13].iter().map(|value| json!(value)).collect();
-    let answer = predictor.predict(&[Value::Array(row)], "/instances", true).unwrap();
+    let answer = predictor
+        .predict(
+            &[Value::Array(row)],
+            "/instances",
+            Detail {
+                explain: true,
+                ..Detail::default()
+            },
+        )
+        .unwrap();
     assert!(matches!(&answer.predictions[0], Prediction::Value(value) if value.explanation.inputs.is_some()));
     // A model that no job made can be trained on by one.
     let further = json!({"dataset": dataset, "target": "medv", "continue_from": saved.id, "training": {"epochs": 1}});

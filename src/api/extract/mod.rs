@@ -3,10 +3,12 @@
 pub(crate) mod body;
 mod id;
 mod json;
+mod octets;
 mod query;
 mod tenant;
 
 pub(crate) use id::Id;
 pub(crate) use json::Json;
+pub(crate) use octets::Octets;
 pub(crate) use query::{FromQuery, Query, QueryReader};
 pub(crate) use tenant::Tenant;

@@ -104,6 +104,18 @@ impl BatchNormalization {
             epsilon: F::from_f64(self.epsilon),
         });
     }
+
+    /// Inference's d_x = d_y·gamma/√(moving variance + epsilon): the averages depend on no row.
+    pub(super) fn infer_backward<F: Float>(&self, context: &mut Context<F>, moving: &[F], d: &mut [F]) {
+        let epsilon = F::from_f64(self.epsilon);
+        let variances = &moving[self.moving_variance.clone()];
+        let gammas = &context.weights[self.gamma.clone()];
+        for d in d.chunks_exact_mut(self.gamma.len()) {
+            for ((d, &variance), &gamma) in d.iter_mut().zip(variances).zip(gammas) {
+                *d = *d * gamma / (variance + epsilon).sqrt();
+            }
+        }
+    }
 }
 
 struct Infer<'a, F> {

@@ -71,14 +71,14 @@ impl Dense {
             reduce::column_sums(d_y, &mut gradients[bias]);
         }
         if let Some(d_x) = d_x {
-            d_wt(
-                d_y,
-                &context.weights[self.kernel.clone()],
-                shape,
-                Start::Zero,
-                d_x,
-                context.products,
-            );
+            self.input_gradient(context, d_y, d_x);
         }
+    }
+
+    /// d_x = d_y·wᵀ (n,i)
+    pub(super) fn input_gradient<F: Float>(&self, context: &mut Context<F>, d_y: &[F], d_x: &mut [F]) {
+        let shape = [context.rows, self.inputs, self.units];
+        let kernel = &context.weights[self.kernel.clone()];
+        d_wt(d_y, kernel, shape, Start::Zero, d_x, context.products);
     }
 }

@@ -235,6 +235,50 @@ impl Operation {
         }
     }
 
+    /// Inference that [`Self::infer_backward`] can follow: `x` (n,i) becomes the trace, `y` (n,o) the output.
+    pub(crate) fn infer_with_trace<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        moving: &[F],
+        statistics: &mut [F],
+        x: &mut [F],
+        y: &mut [F],
+    ) {
+        match &self.kind {
+            Kind::Dense(dense) => dense.forward(context, x, y),
+            Kind::Activate(activate) => activate.forward(false, self.outputs, x, y),
+            Kind::BatchNormalization(layer) => {
+                y.copy_from_slice(x);
+                layer.infer(context, moving, y);
+            }
+            Kind::LayerNormalization(layer) => layer.forward(context, statistics, x, y),
+            Kind::Dropout(_) => y.copy_from_slice(x),
+        }
+    }
+
+    /// `d` holds d_y and then d_x; `gradients` is room for those of the weights, which mean nothing here.
+    pub(crate) fn infer_backward<F: Float>(
+        &self,
+        context: &mut Context<F>,
+        moving: &[F],
+        statistics: &[F],
+        trace: &mut [F],
+        d: &mut Turns<F>,
+        gradients: &mut [F],
+    ) {
+        let d_y = &mut d.now[..context.rows * self.outputs];
+        match &self.kind {
+            Kind::Dense(dense) => {
+                dense.input_gradient(context, d_y, &mut d.next[..context.rows * self.inputs]);
+                d.swap();
+            }
+            Kind::Activate(activate) => activate.backward(false, self.outputs, trace, d_y),
+            Kind::BatchNormalization(layer) => layer.infer_backward(context, moving, d_y),
+            Kind::LayerNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
+            Kind::Dropout(_) => {}
+        }
+    }
+
     /// Whether what it does to a row in training depends on the rows around it.
     pub(crate) fn looks_at_the_whole_batch(&self) -> bool {
         matches!(self.kind, Kind::BatchNormalization(_))

@@ -11,9 +11,9 @@ use crate::nn::spec::{Fault, ModelSpec};
 use crate::nn::weights::{LayerWeights, Tensor};
 
 /// 2^53 − 1: every JSON client keeps it exactly.
-const MAX_WHOLE: u64 = (1 << 53) - 1;
+pub const MAX_WHOLE: u64 = (1 << 53) - 1;
 const MAX_INPUTS: u64 = 65_536;
-const MAX_STEPS: u64 = 1_000_000;
+pub const MAX_STEPS: u64 = 1_000_000;
 
 /// Rows to be taken through the network.
 #[derive(Clone, Debug, PartialEq, ToSchema)]
@@ -204,7 +204,7 @@ fn read<T>(
     }
 }
 
-fn inapplicable(faults: Vec<Fault>) -> Problem {
+pub(super) fn inapplicable(faults: Vec<Fault>) -> Problem {
     Problem::faults(Kind::InvalidFeatures, "The call can't be applied", faults)
 }
 

@@ -5,13 +5,19 @@
 
 mod call;
 mod documents;
+mod options;
 mod registry;
 mod requests;
 mod save;
 mod sequence;
 mod state;
+pub mod tensors;
 
 pub use call::{Answer, Batch, Call, GradientsAnswer, Outputs, StepAnswer, TrainOnBatchAnswer};
-pub use documents::{ApplyGradientsRequest, ForwardRequest, GradientsRequest, SetWeightsRequest, TrainOnBatchRequest};
-pub use registry::{SessionOptions, Sessions};
+pub use documents::{
+    ApplyGradientsRequest, ForwardRequest, GradientsRequest, MAX_STEPS, MAX_WHOLE, SetWeightsRequest,
+    TrainOnBatchRequest,
+};
+pub use options::SessionOptions;
+pub use registry::{Applied, Sessions};
 pub use requests::{FromModel, NewNetwork, NewSession};

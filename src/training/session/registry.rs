@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard, Semaphore};
@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Answer, Call, Outputs};
+use super::options::SessionOptions;
 use super::state::{Setting, State};
 use crate::domain::id::SessionId;
 use crate::domain::model::TaskKind;
@@ -23,32 +24,6 @@ use crate::store::Store;
 /// How often sessions that nobody uses are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
-pub struct SessionOptions {
-    /// Sessions of one tenant.
-    pub max_sessions: u64,
-    /// A call whose estimate is over this is refused.
-    pub max_memory_bytes: u64,
-    /// All sessions together keep about so much in memory; beyond it those used longest ago are read anew when needed.
-    pub cache_bytes: u64,
-    /// A session is deleted when nobody used it for so long.
-    pub idle: Duration,
-    /// Calls that compute at the same time.
-    pub workers: usize,
-}
-
-impl Default for SessionOptions {
-    fn default() -> Self {
-        Self {
-            max_sessions: 100,
-            max_memory_bytes: 1 << 30,
-            cache_bytes: 256 << 20,
-            idle: Duration::from_secs(3600),
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
-
 /// All sessions; cloning it is cheap.
 #[derive(Clone)]
 pub struct Sessions(pub(super) Arc<Shared>);
@@ -60,6 +35,16 @@ pub(super) struct Shared {
     /// One load at a time, so that no session is open twice.
     loading: tokio::sync::Mutex<()>,
     workers: Arc<Semaphore>,
+}
+
+/// A call that changed its session, or did so before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    pub answer: Answer,
+    /// What the arithmetic took.
+    pub computed: Duration,
+    /// What it took to write the state into its file.
+    pub saved: Duration,
 }
 
 pub(super) struct OpenSession {
@@ -112,19 +97,31 @@ impl Sessions {
         id: SessionId,
         seq: Option<u64>,
         call: Call,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Applied, Problem> {
         let session = self.0.open(tenant, id).await?;
         let mut state = session.state().await?;
         let store = self.0.store.clone();
         let change = move || {
+            let started = Instant::now();
             let (answer, next) = state.after(&session.setting, seq, call)?;
+            let computed = started.elapsed();
             if let Some(next) = next {
                 store.session_files().write(id, next.sequence.applied(), &next.seal())?;
                 *state = next;
             }
-            Ok(answer)
+            let saved = started.elapsed() - computed;
+            Ok(Applied {
+                answer,
+                computed,
+                saved,
+            })
         };
         self.0.compute(change).await
+    }
+
+    /// How many layers its network has.
+    pub async fn layers(&self, tenant: &TenantId, id: SessionId) -> Result<usize, Problem> {
+        Ok(self.0.open(tenant, id).await?.setting.plan.layers.len())
     }
 
     pub async fn delete(&self, tenant: &TenantId, id: SessionId) -> Result<(), Problem> {
