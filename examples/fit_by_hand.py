@@ -39,8 +39,8 @@ def housing():
 
 
 x, y = housing()
-dense = {"type": "dense", "units": 64, "activation": "swish"}
-network = {"layers": [dense, dense, {"type": "dense", "units": 1}], "loss": "mse", "optimizer": "adam"}
+hidden = {"type": "dense", "units": 20, "activation": "swish"}
+network = {"layers": [hidden, {"type": "dense", "units": 1}], "loss": "mse", "optimizer": "adam"}
 session = "/v1/sessions/" + call("POST", "/v1/sessions", {"inputs": 13, "model": network, "seed": 7})["id"]
 
 # with GradientTape() as tape: loss = mse(y, model(x)); optimizer.apply_gradients(zip(tape.gradient(…), …))

@@ -16,8 +16,8 @@ jq -cRs '
   | {x: (transpose[:-1] | map(standardized) | transpose), y: map(.[-1:])}
 ' "$(dirname "$0")/data/housing.csv" > "$folder/batch.json"
 
-dense='{"type": "dense", "units": 64, "activation": "swish"}'
-network='{"layers": ['$dense', '$dense', {"type": "dense", "units": 1}], "loss": "mse", "optimizer": "adam"}'
+hidden='{"type": "dense", "units": 20, "activation": "swish"}'
+network='{"layers": ['$hidden', {"type": "dense", "units": 1}], "loss": "mse", "optimizer": "adam"}'
 session=$server/v1/sessions/$(curl -sSf "$server/v1/sessions" --json '{"inputs": 13, "model": '"$network"', "seed": 7}' | jq -r .id)
 
 # with GradientTape() as tape: loss = mse(y, model(x)); optimizer.apply_gradients(zip(tape.gradient(…), …))

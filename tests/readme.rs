@@ -8,7 +8,7 @@ mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use server::{Server, tools_are_there};
 
@@ -39,30 +39,38 @@ fn the_curl_sessions_give_what_the_readme_shows() {
     }
 }
 
+/// After 1,000 steps over all rows the tutorial's loss is 28.2; first weights differ, and with them the loss by some.
 #[test]
-fn the_loop_written_by_hand_learns() {
-    if !tools_are_there(&["python3"]) {
-        return;
-    }
+fn the_loop_written_by_hand_learns_as_the_tutorial_s() {
+    let programs = [
+        ("python3", "examples/fit_by_hand.py", &["python3"][..]),
+        ("bash", "examples/fit_by_hand.sh", &["bash", "curl", "jq"]),
+    ];
     let server = Server::start();
-    let output = Command::new("python3")
-        .arg(root().join("examples/fit_by_hand.py"))
-        .args([format!("http://{}", server.address), "201".into()])
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{printed}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let losses: Vec<f64> = printed
-        .lines()
-        .filter_map(|line| line.split_once("loss ")?.1.parse().ok())
-        .collect();
-    assert_eq!(losses.len(), 3, "{printed}");
-    assert!(losses[0] > 400.0 && losses[2] < 30.0, "{printed}");
-    assert!(printed.contains("saved as mdl_"), "{printed}");
+    let runs = programs
+        .into_iter()
+        .filter(|(_, _, tools)| tools_are_there(tools))
+        .map(|(program, path, _)| {
+            let mut command = Command::new(program);
+            command
+                .arg(root().join(path))
+                .args([format!("http://{}", server.address), "1000".into()]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        });
+    // Side by side: each mostly waits for its own processes to start.
+    for run in runs.collect::<Vec<_>>() {
+        let output = run.wait_with_output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{errors}");
+        let losses: Vec<f64> = printed
+            .lines()
+            .filter_map(|line| line.split_once("loss ")?.1.parse().ok())
+            .collect();
+        assert_eq!(losses.len(), 11, "{printed}");
+        assert!(losses[0] > 400.0 && (22.0..35.0).contains(&losses[10]), "{printed}");
+        assert!(printed.contains("saved as mdl_"), "{printed}");
+    }
 }
 
 #[test]

@@ -148,7 +148,12 @@ impl View for Array<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         Cow::Owned(match self {
-            Self::Tensor(tensor) => tensor.data.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Tensor(tensor) => tensor
+                .data
+                .iter()
+                .map(|value| value.to_le_bytes())
+                .collect::<Vec<_>>()
+                .into_flattened(),
             Self::Scalar(value) => value.to_le_bytes().to_vec(),
         })
     }

@@ -104,7 +104,11 @@ impl Predictor {
         let mut predictions = Vec::with_capacity(instances.len());
         for (index, outputs) in self.network.predict(x).rows().into_iter().enumerate() {
             let outputs = outputs.to_slice().expect("predictions are row-major");
-            let explanation = detail.explain.then(|| self.explain(x.row(index))).unwrap_or_default();
+            let explanation = if detail.explain {
+                self.explain(x.row(index))
+            } else {
+                Explanation::default()
+            };
             let mut prediction = self.prediction(outputs, explanation);
             if let Some(attributor) = &attributor {
                 prediction.set_attributions(attributor.attribute(x.row(index), prediction.label()));

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::domain::problem::Problem;
+use crate::nn::spec::Plan;
 use crate::nn::weights::{LayerWeights, Tensor};
 
 /// Rows as the network sees them.
@@ -105,6 +106,23 @@ answers! {
 }
 
 impl Call {
+    /// What it takes to copy and write a session's state, as so many multiply-adds.
+    pub(super) fn copy_of_state(plan: &Plan) -> u128 {
+        50 * u128::from(plan.parameters().total)
+    }
+
+    /// What it takes, the copy of the session's state included.
+    pub(super) fn multiply_adds(&self, plan: &Plan) -> u128 {
+        let rows = |x: &Tensor| x.shape.first().map_or(0, |&rows| rows as u64);
+        let passes = match self {
+            Self::Forward { x } => plan.multiply_adds(rows(x)),
+            Self::Gradients(batch) => plan.multiply_adds(rows(&batch.x)),
+            Self::TrainOnBatch { batch, steps } => plan.multiply_adds(rows(&batch.x)) * u128::from(*steps),
+            Self::ApplyGradients { .. } | Self::SetWeights { .. } => 0,
+        };
+        passes + Self::copy_of_state(plan)
+    }
+
     /// The name of the call in the contract.
     pub(super) fn name(&self) -> &'static str {
         match self {

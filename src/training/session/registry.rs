@@ -24,6 +24,9 @@ use crate::store::Store;
 /// How often sessions that nobody uses are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// About a millisecond's worth.
+const QUICK_MULTIPLY_ADDS: u128 = 20_000_000;
+
 /// All sessions; cloning it is cheap.
 #[derive(Clone)]
 pub struct Sessions(pub(super) Arc<Shared>);
@@ -84,7 +87,11 @@ impl Sessions {
     pub async fn predict(&self, tenant: &TenantId, id: SessionId, x: Tensor) -> Result<Outputs, Problem> {
         let session = self.0.open(tenant, id).await?;
         let state = session.state().await?;
-        self.0.compute(move || state.predict(&session.setting, x)).await
+        let work = session
+            .setting
+            .plan
+            .multiply_adds(x.shape.first().map_or(0, |&rows| rows as u64));
+        self.0.compute(work, move || state.predict(&session.setting, x)).await
     }
 
     /// Applies a call that changes the session, or gives its first answer again.
@@ -100,7 +107,7 @@ impl Sessions {
     ) -> Result<Applied, Problem> {
         let session = self.0.open(tenant, id).await?;
         let mut state = session.state().await?;
-        let store = self.0.store.clone();
+        let (store, work) = (self.0.store.clone(), call.multiply_adds(&session.setting.plan));
         let change = move || {
             let started = Instant::now();
             let (answer, next) = state.after(&session.setting, seq, call)?;
@@ -116,7 +123,7 @@ impl Sessions {
                 saved,
             })
         };
-        self.0.compute(change).await
+        self.0.compute(work, change).await
     }
 
     /// How many layers its network has.
@@ -217,12 +224,17 @@ impl Shared {
         Some(session)
     }
 
-    /// Runs on a blocking thread, so many at a time.
+    /// Runs work of so many multiply-adds, so many calls at a time: a little where it came in, since a call that takes a
+    /// millisecond shouldn't wait for two changes of thread; more on a thread that may take its time.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
+        multiply_adds: u128,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let worker = self.workers.clone().acquire_owned().await.map_err(Problem::internal)?;
+        if multiply_adds <= QUICK_MULTIPLY_ADDS {
+            return work();
+        }
         let work = move || {
             let _worker = worker;
             work()

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::call::Call;
 use super::registry::{Sessions, plan_of};
 use super::state::State;
 use crate::domain::id::{ModelId, SessionId};
@@ -104,8 +105,9 @@ impl Sessions {
             }
         };
         let (store, id, sealed) = (self.0.store.clone(), origin.id, state.seal());
+        let work = Call::copy_of_state(&plan);
         self.0
-            .compute(move || Ok(store.session_files().write(id, 0, &sealed)?))
+            .compute(work, move || Ok(store.session_files().write(id, 0, &sealed)?))
             .await?;
         if !self
             .0
