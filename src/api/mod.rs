@@ -11,6 +11,7 @@ mod extract;
 mod history;
 mod idempotency;
 mod jobs;
+mod keys;
 mod limits;
 mod metrics;
 mod models;

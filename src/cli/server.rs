@@ -16,10 +16,9 @@ use crate::store::Store;
 use crate::training::session::{SessionOptions, Sessions};
 use crate::training::{Runner, RunnerOptions};
 
-/// What a server keeps where, and how much it may take.
+/// Where everything is kept.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Data and resources")]
-pub(super) struct ServerOptions {
+pub(super) struct DataDirArg {
     /// Folder that holds everything: the database and the uploaded tables; made when it isn't there
     #[arg(
         long,
@@ -28,6 +27,14 @@ pub(super) struct ServerOptions {
         default_value = "./trainyard-data"
     )]
     pub(super) data_dir: PathBuf,
+}
+
+/// What a server keeps where, and how much it may take.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Data and resources")]
+pub(super) struct ServerOptions {
+    #[command(flatten)]
+    pub(super) folder: DataDirArg,
     /// Jobs that train at the same time; more wait in the queue [default: the number of cores]
     #[arg(long, env = "TRAINYARD_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
@@ -115,8 +122,8 @@ impl Server {
             )
         })?;
         let address = listener.local_addr()?;
-        let folder = options.data_dir.display();
-        let store = Store::open(&options.data_dir)
+        let folder = options.folder.data_dir.display();
+        let store = Store::open(&options.folder.data_dir)
             .await
             .with_context(|| format!("cannot use the data folder {folder}"))?;
         let stop = CancellationToken::new();

@@ -48,7 +48,7 @@ pub(super) async fn run(args: DemoArgs) -> Result<()> {
     args.log.start("warn")?;
     let stop_signal = StopSignal::listen()?;
     let server = Server::start(args.bind, &args.options).await?;
-    let folder = args.options.data_dir.display();
+    let folder = args.options.folder.data_dir.display();
     println!(
         "A server is up at {}, with its data in {folder}. All below goes over HTTP.",
         server.url()
