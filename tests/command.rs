@@ -72,13 +72,45 @@ fn a_second_server_says_what_the_first_one_holds() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn an_address_that_others_can_reach_is_refused_until_there_is_a_key() {
     let folder = tempfile::tempdir().unwrap();
     let error = fail(serve("0.0.0.0:0", folder.path()));
-    assert!(
-        error.contains("0.0.0.0:0 can be reached from other machines"),
-        "{error}"
+    for expected in [
+        "can be reached from other machines",
+        "trainyard keys create --name",
+        "--data-dir",
+    ] {
+        assert!(error.contains(expected), "no {expected:?} in {error}");
+    }
+    let data = folder.path().join("data");
+    succeed(keys(&data, &["create", "--name", "me", "--role", "admin"]));
+    let server = Server::start_in(folder, "0.0.0.0:0");
+    assert_eq!(succeed(client(&server, &["health"])), "ready");
+    assert!(fail(client(&server, &["upload", IRIS])).contains("401"));
+}
+
+#[test]
+fn the_verbs_come_with_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let secret = succeed(keys(&data, &["create", "--name", "me", "--role", "write"]));
+    let server = Server::start_in(folder, "127.0.0.1:0");
+    let refused = fail(client(&server, &["upload", IRIS]));
+    assert!(refused.contains("This server asks for a key"), "{refused}");
+    let url = format!("http://{}", server.address);
+    let mut upload = trainyard();
+    upload
+        .args(["upload", IRIS, "--server", &url])
+        .env("TRAINYARD_API_KEY", &secret);
+    assert!(succeed(upload.output().unwrap()).starts_with("ds_"));
+    let help = succeed(
+        trainyard()
+            .args(["upload", "--help"])
+            .env("TRAINYARD_API_KEY", &secret)
+            .output()
+            .unwrap(),
     );
+    assert!(help.contains("TRAINYARD_API_KEY") && !help.contains(&secret), "{help}");
 }
 
 #[test]

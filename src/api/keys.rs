@@ -28,7 +28,7 @@ pub(super) struct NewApiKey {
     /// The key itself, for `Authorization: Bearer`. It is shown this once and not stored.
     #[schema(
         pattern = "^ty_[0-9a-f]{84}$",
-        example = "ty_3f9c0a1b2d4e0f1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aabbccddeeff0a1b2c3d4e5f6a7"
+        example = "ty_3f9c0a1b2d4e0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f000000000"
     )]
     secret: String,
 }

@@ -10,6 +10,7 @@ use utoipa::{OpenApi, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access;
 use super::error::ProblemDetails;
 use super::openapi_3_0::to_3_0;
 use super::{
@@ -105,6 +106,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub(super) fn document() -> Value {
     let document = routes().into_openapi();
     let mut document = serde_json::to_value(document).expect("the document's types are plain data");
+    access::describe(&mut document);
+    for_each_operation(&mut document, access::describe_operation);
     for_each_operation(&mut document, add_problems);
     close_request_schemas(&mut document);
     add_links(&mut document);

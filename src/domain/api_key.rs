@@ -103,24 +103,29 @@ pub struct TokenHash(pub [u8; 32]);
 #[error("an API key is ty_ followed by 84 hexadecimal digits; this one was cut short or mistyped")]
 pub struct InvalidToken;
 
-const SCHEME: &str = "ty_";
 const PREFIX_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_DIGITS: usize = 8;
 const TOKEN_DIGITS: usize = 2 * (PREFIX_BYTES + SECRET_BYTES) + CHECKSUM_DIGITS;
 
 impl Token {
+    /// How every key begins.
+    pub const SCHEME: &str = "ty_";
+
+    /// How long every key is.
+    pub const CHARS: usize = Self::SCHEME.len() + TOKEN_DIGITS;
+
     /// A new key. Errors: the system has no randomness.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut random = [0; PREFIX_BYTES + SECRET_BYTES];
         getrandom::fill(&mut random)?;
-        let body = format!("{SCHEME}{}", hex(&random));
+        let body = format!("{}{}", Self::SCHEME, hex(&random));
         Ok(Self(format!("{body}{}", checksum(&body))))
     }
 
     /// How the key begins: enough to find it, nothing to open it with.
     pub fn prefix(&self) -> &str {
-        &self.0[..SCHEME.len() + 2 * PREFIX_BYTES]
+        &self.0[..Self::SCHEME.len() + 2 * PREFIX_BYTES]
     }
 
     pub fn hash(&self) -> TokenHash {
@@ -137,7 +142,7 @@ impl FromStr for Token {
     type Err = InvalidToken;
 
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
-        let digits = text.strip_prefix(SCHEME).ok_or(InvalidToken)?;
+        let digits = text.strip_prefix(Self::SCHEME).ok_or(InvalidToken)?;
         let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if digits.len() != TOKEN_DIGITS || !digits.bytes().all(lower_hex) {
             return Err(InvalidToken);
