@@ -5,13 +5,14 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::client::{Client, contract};
 use crate::contract::Operation;
 use crate::fixtures::{IRIS, id, iris_job, upload};
 use crate::operations::{Things, call_on};
 use crate::trials;
-use crate::yard::{YARD, create_in};
+use crate::yard::{YARD, create, create_in, secret};
 
 trials![
     no_operation_is_there_without_a_valid_key,
@@ -26,6 +27,17 @@ trials![
 fn made_elsewhere() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     create_in(folder.path(), &["--name", "x", "--role", "admin"])
+}
+
+/// A key that begins as `secret` does, and is well-formed to its checksum.
+fn forged(secret: &str) -> String {
+    let body = format!("{}{}", &secret[..15], "0".repeat(64));
+    let checksum = Sha256::digest(&body)
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    body + &checksum
 }
 
 /// What everybody may have; said here once more, so that nothing becomes open by a slip in the document.
@@ -61,9 +73,11 @@ fn no_operation_is_there_without_a_valid_key() {
     let yard = &*YARD;
     assert!(closed().count() > 35);
     let wrong = yard.open.with_key(&made_elsewhere());
+    let key = create(&yard.admin, json!({"name": "forged", "role": "admin"}));
+    let forged = yard.open.with_key(&forged(secret(&key)));
     let malformed = yard.open.with_key("ty_1234");
     for (operation, _) in closed() {
-        for client in [&yard.open, &wrong, &malformed, &yard.revoked, &yard.expired] {
+        for client in [&yard.open, &wrong, &forged, &malformed, &yard.revoked, &yard.expired] {
             let answer = call_on(client, &yard.things, operation, "").send();
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{}", operation.id);
             answer.problem(401, "unauthorized");
