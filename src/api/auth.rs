@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use jiff::Timestamp;
 
 use super::access::{Access, AccessTable};
 use super::error::ApiError;
 use crate::domain::api_key::{Role, Token};
-use crate::domain::problem::Kind;
+use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// What admits requests.
 pub(super) struct Gate {
@@ -22,7 +23,38 @@ pub(super) struct Gate {
     pub(super) access: AccessTable,
 }
 
-/// Lets a request in with the tenant for whom it acts among its extensions, or refuses it.
+/// Whom a request was let in for.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) tenant: TenantId,
+    /// How its key begins; none while the server has no key at all.
+    key: Option<String>,
+}
+
+impl Caller {
+    /// Whether it would be let in again, for answers that go on for long.
+    pub(super) async fn is_still_let_in(&self, store: &Store) -> Result<bool, StoreError> {
+        match &self.key {
+            None => Ok(!store.has_keys()),
+            Some(prefix) => {
+                let found = store.find_key(prefix).await?;
+                Ok(found.is_some_and(|found| found.key.is_valid(Timestamp::now())))
+            }
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        // An operation that everybody may call has nobody to act for.
+        caller.ok_or_else(|| Problem::internal("the request was let in for nobody").into())
+    }
+}
+
+/// Lets a request in with its [`Caller`] among its extensions, or refuses it.
 pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     if has_key(request.uri()) {
         return unauthorized(
@@ -33,7 +65,7 @@ pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Req
     }
     if let Access::Needs(role) = gate.access.asked_of(&request) {
         match gate.admit(request.headers(), role).await {
-            Ok(tenant) => request.extensions_mut().insert(tenant),
+            Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => return error.into_response(),
         };
     }
@@ -41,10 +73,13 @@ pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Req
 }
 
 impl Gate {
-    /// The tenant of the caller, who has a valid key of at least that role; anybody, while the server has no key at all.
-    async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<TenantId, ApiError> {
+    /// The caller, who has a valid key of at least that role; anybody, while the server has no key at all.
+    async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<Caller, ApiError> {
         if !self.store.has_keys() {
-            return Ok(TenantId::default());
+            return Ok(Caller {
+                tenant: TenantId::default(),
+                key: None,
+            });
         }
         let token = bearer(headers)?;
         let found = self.store.find_key(token.prefix()).await?;
@@ -65,7 +100,10 @@ impl Gate {
             let detail = format!("The role of this key is {has}; this call needs a key with the role {needed}.");
             return Err(ApiError::new(Kind::Forbidden, detail));
         }
-        Ok(key.tenant)
+        Ok(Caller {
+            tenant: key.tenant,
+            key: Some(key.prefix),
+        })
     }
 }
 

@@ -179,6 +179,9 @@ impl fmt::Display for Refusal {
                 (None, line, column) => write!(f, "\n  line {line}, column {column}: {detail}")?,
             }
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            write!(f, "\n  a key comes from TRAINYARD_API_KEY or --api-key")?;
+        }
         match text("request_id") {
             Some(id) => write!(f, "\n  request: {id}"),
             None => Ok(()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{IRIS, id, upload};
+use crate::fixtures::{EndlessJob, IRIS, id, upload};
 use crate::server::Server;
 use crate::trials;
 use crate::yard::{YARD, create, create_in, revoke, secret};
@@ -12,6 +12,7 @@ use crate::yard::{YARD, create, create_in, revoke, secret};
 trials![
     a_server_is_open_until_its_first_key_and_never_again,
     revoking_works_at_once,
+    revoking_ends_an_event_stream,
     a_key_that_expires_ends_by_itself,
     a_key_in_the_url_is_refused_even_beside_one_in_the_header,
     a_key_is_shown_once,
@@ -53,6 +54,19 @@ fn revoking_works_at_once() {
     );
     revoke(&yard.admin, id(&key)).expect(204);
     revoke(&yard.admin, "key_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f").problem(404, "not-found");
+}
+
+fn revoking_ends_an_event_stream() {
+    let yard = &*YARD;
+    let key = create(&yard.admin, json!({"name": "follower", "role": "read"}));
+    let dataset = json!({"id": yard.things.dataset});
+    let job = EndlessJob::submit(&yard.write, &dataset).started();
+    let client = yard.open.with_key(secret(&key));
+    let mut events = client.get(format!("/v1/jobs/{}/events", job.id)).events();
+    events.next().expect("it trains");
+    revoke(&yard.admin, id(&key)).expect(204);
+    assert!(events.all(|event| event.event != "done"), "it ends before its job");
+    assert_eq!(job.get()["done"], false);
 }
 
 fn a_key_that_expires_ends_by_itself() {
