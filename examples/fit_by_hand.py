@@ -2,15 +2,21 @@
 """fit() written by hand: the client loops, the server differentiates. Needs nothing but Python and a running server.
 
 python3 examples/fit_by_hand.py [http://127.0.0.1:8080] [steps]
+
+A server that asks for a key gets that of TRAINYARD_API_KEY.
 """
 
 import csv
 import json
+import os
 import pathlib
 import sys
 import urllib.request
 
 SERVER = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080"
+HEADERS = {"content-type": "application/json"}
+if "TRAINYARD_API_KEY" in os.environ:
+    HEADERS["authorization"] = "Bearer " + os.environ["TRAINYARD_API_KEY"]
 STEPS = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
 
 
@@ -19,7 +25,7 @@ def call(method, path, body=None):
         SERVER + path,
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"content-type": "application/json"},
+        headers=HEADERS,
     )
     with urllib.request.urlopen(request) as answer:
         return json.loads(answer.read() or "null")

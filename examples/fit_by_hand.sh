@@ -2,10 +2,13 @@
 # fit() written by hand with curl and jq: the shell loops, the server differentiates.
 #
 # bash examples/fit_by_hand.sh [http://127.0.0.1:8080] [steps]
+#
+# A server that asks for a key gets that of TRAINYARD_API_KEY.
 set -euo pipefail
 
 server=${1:-http://127.0.0.1:8080}
 steps=${2:-1000}
+curl=(curl -sSf ${TRAINYARD_API_KEY:+-H "authorization: Bearer $TRAINYARD_API_KEY"})
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -18,15 +21,15 @@ jq -cRs '
 
 hidden='{"type": "dense", "units": 20, "activation": "swish"}'
 network='{"layers": ['$hidden', {"type": "dense", "units": 1}], "loss": "mse", "optimizer": "adam"}'
-session=$server/v1/sessions/$(curl -sSf "$server/v1/sessions" --json '{"inputs": 13, "model": '"$network"', "seed": 7}' | jq -r .id)
+session=$server/v1/sessions/$("${curl[@]}" "$server/v1/sessions" --json '{"inputs": 13, "model": '"$network"', "seed": 7}' | jq -r .id)
 
 # with GradientTape() as tape: loss = mse(y, model(x)); optimizer.apply_gradients(zip(tape.gradient(…), …))
 for ((step = 1; step <= steps; step++)); do
-    curl -sSf "$session/gradients" --json @"$folder/batch.json" > "$folder/taped.json"
-    jq -c '{gradients}' "$folder/taped.json" | curl -sSf "$session/apply_gradients" --json @- > "$folder/applied.json"
+    "${curl[@]}" "$session/gradients" --json @"$folder/batch.json" > "$folder/taped.json"
+    jq -c '{gradients}' "$folder/taped.json" | "${curl[@]}" "$session/apply_gradients" --json @- > "$folder/applied.json"
     if ((step % 100 == 1 || step == steps)); then
         printf 'step %4d  loss %.4f\n' "$step" "$(jq .loss "$folder/taped.json")"
     fi
 done
 
-echo "saved as $(curl -sSf -X POST "$session/save?name=by-hand" | jq -r .id)"
+echo "saved as $("${curl[@]}" -X POST "$session/save?name=by-hand" | jq -r .id)"

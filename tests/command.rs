@@ -72,11 +72,92 @@ fn a_second_server_says_what_the_first_one_holds() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_is_refused() {
+fn an_address_that_others_can_reach_is_refused_until_there_is_a_key() {
     let folder = tempfile::tempdir().unwrap();
     let error = fail(serve("0.0.0.0:0", folder.path()));
+    for expected in [
+        "can be reached from other machines",
+        "trainyard keys create --name",
+        "--data-dir",
+    ] {
+        assert!(error.contains(expected), "no {expected:?} in {error}");
+    }
+    let data = folder.path().join("data");
+    succeed(keys(&data, &["create", "--name", "me", "--role", "admin"]));
+    let server = Server::start_in(folder, "0.0.0.0:0");
+    assert_eq!(succeed(client(&server, &["health"])), "ready");
+    assert!(fail(client(&server, &["upload", IRIS])).contains("401"));
+}
+
+#[test]
+fn the_verbs_come_with_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let secret = succeed(keys(&data, &["create", "--name", "me", "--role", "write"]));
+    let server = Server::start_in(folder, "127.0.0.1:0");
+    let refused = fail(client(&server, &["upload", IRIS]));
+    for expected in ["This server asks for a key", "TRAINYARD_API_KEY"] {
+        assert!(refused.contains(expected), "no {expected:?} in {refused}");
+    }
+    let url = format!("http://{}", server.address);
+    let mut upload = trainyard();
+    upload
+        .args(["upload", IRIS, "--server", &url])
+        .env("TRAINYARD_API_KEY", &secret);
+    assert!(succeed(upload.output().unwrap()).starts_with("ds_"));
+    let help = succeed(
+        trainyard()
+            .args(["upload", "--help"])
+            .env("TRAINYARD_API_KEY", &secret)
+            .output()
+            .unwrap(),
+    );
+    assert!(help.contains("TRAINYARD_API_KEY") && !help.contains(&secret), "{help}");
+}
+
+#[test]
+fn a_key_is_made_listed_and_revoked_in_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    assert!(fail(keys(&missing, &["list"])).contains("there is no data folder"));
+    assert!(!missing.exists());
+
+    let create = ["create", "--name", "ci", "--role", "write"];
+    let secret = succeed(keys(folder.path(), &create));
+    assert!(secret.starts_with("ty_") && secret.len() == 87, "{secret}");
+    let more = ["--tenant", "other", "--expires-in", "90d"];
+    succeed(keys(folder.path(), &[&create[..], &more].concat()));
+
+    let listed = succeed(keys(folder.path(), &["list"]));
+    let [newer, older] = listed.lines().collect::<Vec<_>>()[..] else {
+        panic!("{listed}")
+    };
     assert!(
-        error.contains("0.0.0.0:0 can be reached from other machines"),
+        newer.contains(r#"  other  write  "ci"  made "#) && newer.contains(", expires "),
+        "{newer}"
+    );
+    assert!(
+        older.contains(&secret[..15]) && older.contains("  default  write  "),
+        "{older}"
+    );
+    assert!(!listed.contains(&secret), "a key is shown once");
+
+    let id = older.split_whitespace().next().unwrap();
+    assert!(succeed(keys(folder.path(), &["revoke", id])).contains(", revoked "));
+    assert_eq!(succeed(keys(folder.path(), &["list"])).matches(", revoked ").count(), 1);
+    let none = "key_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f";
+    assert!(fail(keys(folder.path(), &["revoke", none])).contains("there is no key"));
+    let wrong = fail(keys(folder.path(), &["create", "--name", "", "--role", "root"]));
+    assert!(wrong.contains("from 1 to 200 characters"), "{wrong}");
+}
+
+#[test]
+fn the_keys_of_a_running_server_are_not_the_commands() {
+    let server = Server::start();
+    let data = server.folder.path().join("data");
+    let error = fail(keys(&data, &["create", "--name", "ci", "--role", "admin"]));
+    assert!(
+        error.contains("over HTTP at /v1/keys") && error.contains("in use"),
         "{error}"
     );
 }
@@ -149,6 +230,12 @@ fn client(server: &Server, arguments: &[&str]) -> Output {
 fn serve(address: &str, folder: &Path) -> Output {
     let mut command = trainyard();
     command.args(["serve", "--bind", address, "--data-dir"]).arg(folder);
+    command.output().unwrap()
+}
+
+fn keys(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = trainyard();
+    command.arg("keys").args(arguments).arg("--data-dir").arg(folder);
     command.output().unwrap()
 }
 

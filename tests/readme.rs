@@ -87,7 +87,7 @@ fn the_first_screen_has_the_two_commands() {
 
 #[test]
 fn every_link_to_a_file_leads_somewhere() {
-    for page in ["README.md", "ARCHITECTURE.md"] {
+    for page in ["README.md", "ARCHITECTURE.md", "SECURITY.md"] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let dead: Vec<&str> = targets

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -117,6 +117,9 @@ pub(crate) fn render(problem: &Problem, request_id: &str, listed_faults: usize) 
     if let Some(seconds) = retry_after(problem.kind) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
     }
+    if problem.kind == Kind::Unauthorized {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
 }
 
@@ -126,6 +129,8 @@ const fn row(kind: Kind) -> (&'static str, &'static str, StatusCode) {
     match kind {
         Kind::MalformedJson => ("malformed-json", "Malformed JSON", S::BAD_REQUEST),
         Kind::MalformedRequest => ("malformed-request", "Malformed request", S::BAD_REQUEST),
+        Kind::Unauthorized => ("unauthorized", "Unauthorized", S::UNAUTHORIZED),
+        Kind::Forbidden => ("forbidden", "Forbidden", S::FORBIDDEN),
         Kind::NotFound => ("not-found", "Not found", S::NOT_FOUND),
         Kind::MethodNotAllowed => ("method-not-allowed", "Method not allowed", S::METHOD_NOT_ALLOWED),
         Kind::NotAcceptable => ("not-acceptable", "Not acceptable", S::NOT_ACCEPTABLE),
@@ -143,6 +148,7 @@ const fn row(kind: Kind) -> (&'static str, &'static str, StatusCode) {
             "Unsupported media type",
             S::UNSUPPORTED_MEDIA_TYPE,
         ),
+        Kind::Misdirected => ("misdirected", "Misdirected request", S::MISDIRECTED_REQUEST),
         Kind::InvalidDataset => ("invalid-dataset", "Invalid dataset", S::UNPROCESSABLE_ENTITY),
         Kind::InvalidSpec => ("invalid-spec", "Invalid specification", S::UNPROCESSABLE_ENTITY),
         Kind::InvalidFeatures => ("invalid-features", "Invalid features", S::UNPROCESSABLE_ENTITY),

@@ -14,12 +14,13 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::AppState;
+use super::auth::Caller;
 use super::error::ApiError;
-use super::extract::{Id, Tenant};
+use super::extract::Id;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::JobId;
 use crate::domain::problem::{Kind, Problem};
-use crate::domain::tenant::TenantId;
+use crate::store::StoreError;
 use crate::training::Changes;
 
 /// Events read from the store at a time.
@@ -32,7 +33,8 @@ const MAX_NUMBER: u64 = (1 << 53) - 1;
 ///
 /// Server-sent events: `epoch` with its figures, `status`, and last `done`, after which the stream ends. Their ids are the
 /// numbers under which they are stored: a client that was cut off sends the last as `Last-Event-ID` and misses none. When
-/// the server stops, the stream ends with a `shutdown` event; after its restart it can be followed further.
+/// the server stops, the stream ends with a `shutdown` event; after its restart it can be followed further. When the key is
+/// revoked, it ends.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",
@@ -45,11 +47,11 @@ const MAX_NUMBER: u64 = (1 << 53) - 1;
 )]
 pub(super) async fn stream_job_events(
     State(state): State<AppState>,
-    Tenant(tenant): Tenant,
+    caller: Caller,
     Id(id): Id<JobId>,
     LastEventId(last_number): LastEventId,
 ) -> Result<Response, ApiError> {
-    let job = state.store.get_job(&tenant, id).await?;
+    let job = state.store.get_job(&caller.tenant, id).await?;
     let job = job.ok_or_else(|| Problem::not_found("job"))?;
     let full = |_| {
         ApiError::new(
@@ -63,7 +65,7 @@ pub(super) async fn stream_job_events(
         // Subscribed before the first look, so that nothing falls in between.
         changes: state.runner.changes(id),
         state,
-        tenant,
+        caller,
         id,
         last_number,
         is_over: job.status.is_final(),
@@ -113,7 +115,7 @@ impl IntoParams for LastEventId {
 /// A client that follows a job.
 struct Following {
     state: AppState,
-    tenant: TenantId,
+    caller: Caller,
     id: JobId,
     changes: Changes,
     /// Of the last event read.
@@ -134,19 +136,25 @@ impl Following {
         })
     }
 
+    /// The next events that are stored; `None` when the client's key opens nothing any more.
+    async fn read_page(&self) -> Result<Option<Vec<Event>>, StoreError> {
+        let store = &self.state.store;
+        if !self.caller.is_still_let_in(store).await? {
+            return Ok(None);
+        }
+        let page = store.events_after(&self.caller.tenant, self.id, self.last_number, PAGE_EVENTS);
+        Ok(Some(page.await?))
+    }
+
     async fn next(&mut self) -> Option<SentEvent> {
         while !self.ended {
             if let Some(event) = self.read.pop_front() {
                 self.ended = event.kind == EventKind::Done;
                 return Some(sent(&event));
             }
-            let page = self
-                .state
-                .store
-                .events_after(&self.tenant, self.id, self.last_number, PAGE_EVENTS)
-                .await;
-            match page {
-                Ok(page) => self.read.extend(page),
+            match self.read_page().await {
+                Ok(Some(page)) => self.read.extend(page),
+                Ok(None) => return None,
                 Err(error) => {
                     // The client reconnects and goes on where it was.
                     tracing::error!(error = ?Problem::from(error), "an event stream ended: the events can't be read");

@@ -17,7 +17,7 @@ use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::{Reply, Store, StoredAnswer};
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Told to clients that get an answer a second time.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -120,7 +120,9 @@ impl Idempotency {
 }
 
 /// Runs to the end in a task of its own, whatever becomes of the connection.
-async fn finish(make: impl Future<Output = Result<Response, ApiError>> + Send + 'static) -> Result<Response, ApiError> {
+pub(super) async fn finish(
+    make: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
+) -> Result<Response, ApiError> {
     tokio::spawn(make.in_current_span()).await.map_err(Problem::internal)?
 }
 

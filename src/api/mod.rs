@@ -1,5 +1,7 @@
 //! The HTTP API, one file a resource. axum is known here and nowhere else.
 
+mod access;
+mod auth;
 mod blocking;
 mod connection;
 mod contract;
@@ -11,11 +13,13 @@ mod extract;
 mod history;
 mod idempotency;
 mod jobs;
+mod keys;
 mod limits;
 mod metrics;
 mod models;
 mod openapi;
 mod openapi_3_0;
+mod origin;
 mod pace;
 mod pagination;
 mod predictions;
@@ -37,9 +41,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use self::access::AccessTable;
+use self::auth::Gate;
 use self::contract::Contract;
 pub use self::limits::Limits;
 use self::metrics::Metrics;
+pub use self::origin::AllowedHosts;
 use self::request::Surroundings;
 pub use self::serve::serve;
 use crate::serving::Serving;
@@ -55,6 +62,7 @@ pub struct AppState {
     serving: Serving,
     sessions: Sessions,
     limits: Arc<Limits>,
+    hosts: Arc<AllowedHosts>,
     metrics: Arc<Metrics>,
     /// Places for uploads under way.
     uploads: Arc<Semaphore>,
@@ -73,6 +81,7 @@ impl AppState {
         serving: Serving,
         sessions: Sessions,
         limits: Limits,
+        hosts: AllowedHosts,
         stop: CancellationToken,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -85,6 +94,7 @@ impl AppState {
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
             table_readers: Arc::new(Semaphore::new(cores)),
             limits: Arc::new(limits),
+            hosts: Arc::new(hosts),
             metrics: Arc::default(),
             stop,
         }
@@ -103,7 +113,13 @@ pub fn router(state: AppState) -> Router {
         limits: state.limits.clone(),
         metrics: state.metrics.clone(),
     };
-    let contract = Arc::new(Contract::of(&openapi::document()));
+    let document = openapi::document();
+    let contract = Arc::new(Contract::of(&document));
+    let hosts = state.hosts.clone();
+    let gate = Arc::new(Gate {
+        store: state.store.clone(),
+        access: AccessTable::of(&document),
+    });
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -116,6 +132,8 @@ pub fn router(state: AppState) -> Router {
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
+        .layer(from_fn_with_state(gate, auth::authenticate))
+        .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(from_fn_with_state(around, request::surround))
 }

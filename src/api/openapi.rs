@@ -10,11 +10,12 @@ use utoipa::{OpenApi, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access;
 use super::error::ProblemDetails;
 use super::openapi_3_0::to_3_0;
 use super::{
-    AppState, datasets, events, history, jobs, models, predictions, session_calls, session_tensors, sessions, system,
-    upload,
+    AppState, datasets, events, history, jobs, keys, models, predictions, session_calls, session_tensors, sessions,
+    system, upload,
 };
 
 /// The document as it is served and committed.
@@ -38,6 +39,7 @@ pub(super) static DOCUMENT_3_0: LazyLock<String> = LazyLock::new(|| pretty(&to_3
         (name = "jobs", description = "Trainings: what is trained on what, and how it goes."),
         (name = "models", description = "Trained networks and what they predict."),
         (name = "sessions", description = "fit() opened up: the client writes the training loop, the server differentiates."),
+        (name = "keys", description = "Who may come in."),
         (name = "system", description = "The server itself."),
     ),
 )]
@@ -100,6 +102,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
             session_tensors::put_session_weights_tensors
         ))
         .routes(routes!(sessions::save_session))
+        .routes(routes!(keys::list_keys, keys::create_key))
+        .routes(routes!(keys::revoke_key))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))
         .routes(routes!(system::get_metrics))
@@ -111,6 +115,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 pub(super) fn document() -> Value {
     let document = routes().into_openapi();
     let mut document = serde_json::to_value(document).expect("the document's types are plain data");
+    access::describe(&mut document);
+    for_each_operation(&mut document, access::describe_operation);
     for_each_operation(&mut document, add_problems);
     close_request_schemas(&mut document);
     add_links(&mut document);
@@ -151,11 +157,12 @@ fn add_problems(operation: &mut Map<String, Value>) {
 }
 
 /// Which answers bring the `{id}` of which paths: operation, status, where in the answer, the beginning of the paths.
-const LINKS: [(&str, &str, &str, &str); 5] = [
+const LINKS: [(&str, &str, &str, &str); 6] = [
     ("create_dataset", "201", "/id", "/v1/datasets/{id}"),
     ("upload_dataset_form", "201", "/id", "/v1/datasets/{id}"),
     ("create_job", "202", "/id", "/v1/jobs/{id}"),
     ("create_session", "201", "/id", "/v1/sessions/{id}"),
+    ("create_key", "201", "/id", "/v1/keys/{id}"),
     ("list_models", "200", "/data/0/id", "/v1/models/{id}"),
 ];
 
@@ -295,6 +302,7 @@ mod tests {
             ("list_jobs", jobs::ListJobsQuery::NAMES),
             ("create_job", jobs::CreateJobQuery::NAMES),
             ("get_job", jobs::WaitQuery::NAMES),
+            ("list_keys", Page::NAMES),
             ("list_models", Page::NAMES),
             ("predict_csv", predictions::PredictCsvQuery::NAMES),
             ("differentiate_session_tensors", session_tensors::SeqQuery::NAMES),

@@ -12,6 +12,11 @@ pub(super) fn to_3_0(document: &Value) -> Value {
     for_each_member(document.pointer_mut("/components/schemas"), schema);
     for_each_member(document.pointer_mut("/paths"), |path| {
         for_each_member(Some(path), |operation| {
+            let schemes = operation.get_mut("security").and_then(Value::as_array_mut);
+            // Roles are an OAuth scheme's in 3.0.
+            for scheme in schemes.into_iter().flatten() {
+                for_each_member(Some(scheme), |roles| *roles = json!([]));
+            }
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             parameters.into_iter().flatten().for_each(holder);
             for_each_member(operation.pointer_mut("/requestBody/content"), holder);

@@ -35,7 +35,8 @@ pub(crate) async fn surround(State(around): State<Surroundings>, request: Reques
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let key = tracing::field::Empty;
+    let span = tracing::info_span!("request", request_id = %id, %method, route, key);
     let started = Instant::now();
 
     let mut response = match check_head(&request, &limits) {

@@ -21,24 +21,36 @@ pub(super) struct ServerArgs {
         default_value = "http://127.0.0.1:8080"
     )]
     server: String,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+/// With which key the client comes.
+#[derive(Clone, Default, clap::Args)]
+pub(super) struct KeyArg {
+    /// API key, for a server that asks for one; best through the variable, since others may see the arguments
+    #[arg(long, env = "TRAINYARD_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
 }
 
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     server: String,
+    key: KeyArg,
 }
 
 impl Client {
     pub(super) fn of(args: &ServerArgs) -> Self {
-        Self::new(&args.server)
+        Self::new(&args.server, &args.key)
     }
 
     /// `server` is the server's address, like `http://127.0.0.1:8080`.
-    pub(super) fn new(server: &str) -> Self {
+    pub(super) fn new(server: &str, key: &KeyArg) -> Self {
         Self {
             http: reqwest::Client::new(),
             server: server.trim_end_matches('/').to_owned(),
+            key: key.clone(),
         }
     }
 
@@ -89,7 +101,11 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.server))
+        let request = self.http.request(method, format!("{}{path}", self.server));
+        match &self.key.api_key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
@@ -162,6 +178,9 @@ impl fmt::Display for Refusal {
                 (None, line, Value::Null) => write!(f, "\n  line {line}: {detail}")?,
                 (None, line, column) => write!(f, "\n  line {line}, column {column}: {detail}")?,
             }
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            write!(f, "\n  a key comes from TRAINYARD_API_KEY or --api-key")?;
         }
         match text("request_id") {
             Some(id) => write!(f, "\n  request: {id}"),

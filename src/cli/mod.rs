@@ -1,4 +1,4 @@
-//! The command line: the server, the demo, and client verbs that speak HTTP only.
+//! The command line: the server, its keys, the demo, and client verbs that speak HTTP only.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ mod client;
 mod demo;
 mod follow;
 mod health;
+mod keys;
 mod logging;
 mod serve;
 mod server;
@@ -35,6 +36,7 @@ enum Command {
     Watch(verbs::WatchArgs),
     Predict(verbs::PredictArgs),
     Health(health::HealthArgs),
+    Keys(keys::KeysArgs),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
     /// Print what makes a shell complete this command
@@ -68,6 +70,7 @@ fn execute(command: Command) -> Result<()> {
             Command::Watch(args) => verbs::watch(args).await,
             Command::Predict(args) => verbs::predict(args).await,
             Command::Health(args) => health::run(args).await,
+            Command::Keys(args) => keys::run(args).await,
             Command::Openapi => print(&crate::api::document_json()),
             Command::Completions { shell } => print(&completions(shell)),
         }

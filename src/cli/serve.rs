@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail};
-use clap::builder::FalseyValueParser;
+use anyhow::Result;
 
 use super::logging::LogArgs;
-use super::server::{self, Server, ServerOptions};
+use super::server::{self, AccessArgs, Server, ServerOptions};
 use super::signals::StopSignal;
 
 /// Start the server
@@ -26,9 +25,8 @@ pub(super) struct ServeArgs {
         value_parser = server::address
     )]
     bind: SocketAddr,
-    /// Allow an address that other machines can reach, although whoever reaches it can do everything
-    #[arg(long, env = "TRAINYARD_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
-    insecure_no_auth: bool,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     options: ServerOptions,
     #[command(flatten)]
@@ -36,17 +34,9 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> Result<()> {
-    if !args.bind.ip().is_loopback() && !args.insecure_no_auth {
-        bail!(
-            "{} can be reached from other machines, and this server does not ask who calls: listen on a loopback \
-             address such as 127.0.0.1:{}, or allow it with --insecure-no-auth",
-            args.bind,
-            args.bind.port()
-        );
-    }
     args.log.start("info")?;
     let stop_signal = StopSignal::listen()?;
-    let server = Server::start(args.bind, &args.options).await?;
+    let server = Server::start(args.bind, &args.options, &args.access).await?;
     announce(&server.url())?;
     stop_signal.received().await;
     tracing::info!("stopping");

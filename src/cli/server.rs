@@ -1,25 +1,25 @@
 //! A whole server in this process: store, runner, model cache, sessions and HTTP, started and stopped in order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use clap::builder::FalseyValueParser;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::signals;
-use crate::api::{self, AppState, Limits};
+use crate::api::{self, AllowedHosts, AppState, Limits};
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::session::{SessionOptions, Sessions};
 use crate::training::{Runner, RunnerOptions};
 
-/// What a server keeps where, and how much it may take.
+/// Where everything is kept.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Data and resources")]
-pub(super) struct ServerOptions {
+pub(super) struct DataDirArg {
     /// Folder that holds everything: the database and the uploaded tables; made when it isn't there
     #[arg(
         long,
@@ -28,6 +28,46 @@ pub(super) struct ServerOptions {
         default_value = "./trainyard-data"
     )]
     pub(super) data_dir: PathBuf,
+}
+
+/// Who may come in.
+#[derive(Default, clap::Args)]
+#[command(next_help_heading = "Access")]
+pub(super) struct AccessArgs {
+    /// A further name that clients call this server by, such as the one in front of a proxy; may be repeated
+    ///
+    /// Requests for other names are refused, so that no web page gets at the server under a name of its own.
+    #[arg(long, env = "TRAINYARD_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = AllowedHosts::read_name)]
+    allow_host: Vec<String>,
+    /// Start without a key on an address that other machines can reach
+    ///
+    /// Until the first key is made, whoever reaches it can do everything.
+    #[arg(long, env = "TRAINYARD_INSECURE_NO_AUTH", value_parser = FalseyValueParser::new())]
+    insecure_no_auth: bool,
+}
+
+impl AccessArgs {
+    /// Errors: without a key, other machines could come in.
+    fn check(&self, bind: SocketAddr, store: &Store, folder: &Path) -> Result<()> {
+        let allowed = store.has_keys() || bind.ip().to_canonical().is_loopback() || self.insecure_no_auth;
+        ensure!(
+            allowed,
+            "{bind} can be reached from other machines, and there is no key yet to tell who may come in. Make one with \
+             `trainyard keys create --name NAME --role admin --data-dir {}`, or listen on a loopback address such as \
+             127.0.0.1:{}, or let everybody in with --insecure-no-auth",
+            folder.display(),
+            bind.port()
+        );
+        Ok(())
+    }
+}
+
+/// What a server keeps where, and how much it may take.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Data and resources")]
+pub(super) struct ServerOptions {
+    #[command(flatten)]
+    pub(super) folder: DataDirArg,
     /// Jobs that train at the same time; more wait in the queue [default: the number of cores]
     #[arg(long, env = "TRAINYARD_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
@@ -106,7 +146,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Returns once the server answers.
-    pub(super) async fn start(bind: SocketAddr, options: &ServerOptions) -> Result<Self> {
+    pub(super) async fn start(bind: SocketAddr, options: &ServerOptions, access: &AccessArgs) -> Result<Self> {
         signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
         let listener = TcpListener::bind(bind).await.with_context(|| {
@@ -115,10 +155,11 @@ impl Server {
             )
         })?;
         let address = listener.local_addr()?;
-        let folder = options.data_dir.display();
-        let store = Store::open(&options.data_dir)
+        let folder = options.folder.data_dir.display();
+        let store = Store::open(&options.folder.data_dir)
             .await
             .with_context(|| format!("cannot use the data folder {folder}"))?;
+        access.check(bind, &store, &options.folder.data_dir)?;
         let stop = CancellationToken::new();
         let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
@@ -129,6 +170,7 @@ impl Server {
             serving,
             sessions,
             options.limits(),
+            AllowedHosts::new(bind.ip(), access.allow_host.clone()),
             stop.clone(),
         );
         let http = tokio::spawn(api::serve(listener, state, stop.clone()));

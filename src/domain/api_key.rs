@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use super::id::KeyId;
+use super::tenant::TenantId;
 
 /// What a key may do; each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -44,6 +45,9 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ApiKey {
     pub id: KeyId,
+    /// Whose datasets, jobs, models, sessions and keys it opens.
+    #[schema(value_type = String, example = "default")]
+    pub tenant: TenantId,
     #[schema(example = "ci")]
     pub name: String,
     pub role: Role,
@@ -59,6 +63,27 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// A new key, and what its owner gets of it. Errors: the system has no randomness.
+    pub fn issue(
+        tenant: TenantId,
+        name: String,
+        role: Role,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(Self, Token), getrandom::Error> {
+        let token = Token::generate()?;
+        let key = Self {
+            id: KeyId::generate(),
+            tenant,
+            name,
+            role,
+            prefix: token.prefix().to_owned(),
+            created_at: Timestamp::now(),
+            expires_at,
+            revoked_at: None,
+        };
+        Ok((key, token))
+    }
+
     /// Whether the key opens anything at that time.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
@@ -78,24 +103,29 @@ pub struct TokenHash(pub [u8; 32]);
 #[error("an API key is ty_ followed by 84 hexadecimal digits; this one was cut short or mistyped")]
 pub struct InvalidToken;
 
-const SCHEME: &str = "ty_";
 const PREFIX_BYTES: usize = 6;
 const SECRET_BYTES: usize = 32;
 const CHECKSUM_DIGITS: usize = 8;
 const TOKEN_DIGITS: usize = 2 * (PREFIX_BYTES + SECRET_BYTES) + CHECKSUM_DIGITS;
 
 impl Token {
+    /// How every key begins.
+    pub const SCHEME: &str = "ty_";
+
+    /// How long every key is.
+    pub const CHARS: usize = Self::SCHEME.len() + TOKEN_DIGITS;
+
     /// A new key. Errors: the system has no randomness.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut random = [0; PREFIX_BYTES + SECRET_BYTES];
         getrandom::fill(&mut random)?;
-        let body = format!("{SCHEME}{}", hex(&random));
+        let body = format!("{}{}", Self::SCHEME, hex(&random));
         Ok(Self(format!("{body}{}", checksum(&body))))
     }
 
     /// How the key begins: enough to find it, nothing to open it with.
     pub fn prefix(&self) -> &str {
-        &self.0[..SCHEME.len() + 2 * PREFIX_BYTES]
+        &self.0[..Self::SCHEME.len() + 2 * PREFIX_BYTES]
     }
 
     pub fn hash(&self) -> TokenHash {
@@ -112,7 +142,7 @@ impl FromStr for Token {
     type Err = InvalidToken;
 
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
-        let digits = text.strip_prefix(SCHEME).ok_or(InvalidToken)?;
+        let digits = text.strip_prefix(Self::SCHEME).ok_or(InvalidToken)?;
         let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if digits.len() != TOKEN_DIGITS || !digits.bytes().all(lower_hex) {
             return Err(InvalidToken);
@@ -194,15 +224,7 @@ mod tests {
     #[test]
     fn a_key_is_valid_until_it_expires_or_is_revoked() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let key = ApiKey {
-            id: KeyId::generate(),
-            name: "ci".to_owned(),
-            role: Role::Write,
-            prefix: "ty_000000000000".to_owned(),
-            created_at: at(10),
-            expires_at: None,
-            revoked_at: None,
-        };
+        let (key, _) = ApiKey::issue(TenantId::default(), "ci".to_owned(), Role::Write, None).unwrap();
         assert!(key.is_valid(at(1_000_000)));
         let expiring = ApiKey {
             expires_at: Some(at(20)),

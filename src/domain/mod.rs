@@ -8,6 +8,7 @@ pub mod id;
 pub mod job;
 pub mod job_request;
 pub mod job_spec;
+pub mod key_request;
 pub mod model;
 pub mod page;
 pub mod problem;

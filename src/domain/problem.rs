@@ -11,6 +11,8 @@ use crate::nn::spec::Fault;
 pub enum Kind {
     MalformedJson,
     MalformedRequest,
+    Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     NotAcceptable,
@@ -20,6 +22,7 @@ pub enum Kind {
     UriTooLong,
     HeadersTooLarge,
     UnsupportedMediaType,
+    Misdirected,
     InvalidDataset,
     InvalidSpec,
     InvalidFeatures,

@@ -1,5 +1,7 @@
 //! API keys: their hashes, by which requests find their tenant.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 
 use super::column::{damaged, parsed};
@@ -12,7 +14,6 @@ use crate::domain::tenant::TenantId;
 /// A key as a request that claims to have it finds it; whether it has it, the hash tells, whether it opens, the key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundKey {
-    pub tenant: TenantId,
     pub key: ApiKey,
     pub hash: TokenHash,
 }
@@ -37,10 +38,10 @@ impl KeyRow {
         let role = Role::from_name(&self.role).ok_or_else(|| damaged(WHAT, format!("its role is {:?}", self.role)))?;
         let hash = self.hash.try_into();
         Ok(FoundKey {
-            tenant: TenantId::new(self.tenant),
             hash: TokenHash(hash.map_err(|_| damaged(WHAT, "its hash has not 32 bytes"))?),
             key: ApiKey {
                 id: parsed(WHAT, &self.id)?,
+                tenant: TenantId::new(self.tenant),
                 name: self.name,
                 role,
                 prefix: self.prefix,
@@ -53,13 +54,13 @@ impl KeyRow {
 }
 
 impl Store {
-    pub async fn insert_key(&self, tenant: &TenantId, key: &ApiKey, hash: &TokenHash) -> Result<(), StoreError> {
+    pub async fn insert_key(&self, key: &ApiKey, hash: &TokenHash) -> Result<(), StoreError> {
         let mut write = self.database().begin().await?;
         sqlx::query(
             "INSERT INTO api_keys (tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
-        .bind(tenant.as_str())
+        .bind(key.tenant.as_str())
         .bind(key.id.to_string())
         .bind(&key.name)
         .bind(key.role.name())
@@ -70,7 +71,9 @@ impl Store {
         .bind(key.revoked_at.map(|time| time.to_string()))
         .execute(&mut *write)
         .await?;
-        self.database().commit(write).await
+        self.database().commit(write).await?;
+        self.keys_exist().store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The key that begins so, revoked and expired ones too. No tenant is named here: this is how a request's tenant
@@ -86,10 +89,29 @@ impl Store {
         row.map(KeyRow::read).transpose()
     }
 
-    /// Whether any key was ever made, for any tenant: from then on no request comes in without one.
-    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+    /// Whether any key was ever made, for any tenant: from then on no request comes in without one, even when all keys
+    /// are revoked. Asked on every request, so it is kept in memory; only this process can make a key.
+    pub fn has_keys(&self) -> bool {
+        self.keys_exist().load(Ordering::Acquire)
+    }
+
+    /// Looks once whether there are keys.
+    pub(super) async fn look_for_keys(&self) -> Result<(), StoreError> {
         let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM api_keys)");
-        Ok(any.fetch_one(self.database().readers()).await?)
+        let any = any.fetch_one(self.database().readers()).await?;
+        self.keys_exist().store(any, Ordering::Release);
+        Ok(())
+    }
+
+    /// The keys of all tenants, newest first. No tenant is named here: it serves who owns the data directory.
+    pub async fn all_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let rows: Vec<KeyRow> = sqlx::query_as(
+            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at
+            FROM api_keys ORDER BY id DESC",
+        )
+        .fetch_all(self.database().readers())
+        .await?;
+        rows.into_iter().map(|row| Ok(row.read()?.key)).collect()
     }
 
     pub async fn list_keys(
@@ -134,29 +156,21 @@ mod tests {
     use crate::store::samples;
 
     async fn make(store: &Store, tenant: &TenantId) -> (Token, ApiKey) {
-        let token = Token::generate().unwrap();
-        let key = ApiKey {
-            id: KeyId::generate(),
-            name: "ci".to_owned(),
-            role: Role::Write,
-            prefix: token.prefix().to_owned(),
-            created_at: Timestamp::now(),
-            expires_at: Some(Timestamp::MAX),
-            revoked_at: None,
-        };
-        store.insert_key(tenant, &key, &token.hash()).await.unwrap();
+        let issued = ApiKey::issue(tenant.clone(), "ci".to_owned(), Role::Write, Some(Timestamp::MAX));
+        let (key, token) = issued.unwrap();
+        store.insert_key(&key, &token.hash()).await.unwrap();
         (token, key)
     }
 
     #[tokio::test]
     async fn a_request_finds_its_tenant_by_its_key() {
         let (directory, store) = samples::open().await;
-        assert!(!store.has_keys().await.unwrap());
+        assert!(!store.has_keys());
         let (token, key) = make(&store, &samples::tenant()).await;
         let store = samples::crash(&directory, store).await;
-        assert!(store.has_keys().await.unwrap());
+        assert!(store.has_keys());
         let found = store.find_key(token.prefix()).await.unwrap().unwrap();
-        assert_eq!((&found.tenant, &found.key), (&samples::tenant(), &key));
+        assert_eq!(found.key, key);
         assert!(found.hash == token.hash());
         assert_eq!(store.find_key("ty_000000000000").await.unwrap(), None);
     }
@@ -172,10 +186,7 @@ mod tests {
         let again = store.revoke_key(&samples::tenant(), key.id).await.unwrap();
         assert_eq!(again, Some(revoked.clone()));
         assert_eq!(store.find_key(token.prefix()).await.unwrap().unwrap().key, revoked);
-        assert!(
-            store.has_keys().await.unwrap(),
-            "revoking the last key must not open the server"
-        );
+        assert!(store.has_keys(), "revoking the last key must not open the server");
     }
 
     #[tokio::test]
@@ -183,10 +194,12 @@ mod tests {
         let (_directory, store) = samples::open().await;
         let (tenant, other) = (samples::tenant(), TenantId::new("other"));
         let (_, first) = make(&store, &tenant).await;
-        make(&store, &other).await;
+        let (_, foreign) = make(&store, &other).await;
         let (_, second) = make(&store, &tenant).await;
         let page = store.list_keys(&tenant, samples::first_page(9)).await.unwrap();
-        assert_eq!((page.items, page.next), (vec![second, first], None));
+        let own = vec![second.clone(), first.clone()];
+        assert_eq!((page.items, page.next), (own, None));
+        assert_eq!(store.all_keys().await.unwrap(), [second, foreign, first]);
     }
 
     #[tokio::test]

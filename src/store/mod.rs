@@ -28,6 +28,7 @@ mod submission;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use blobs::{BlobWriter, Blobs, StagedBlob};
 pub use claim::Claim;
@@ -55,6 +56,8 @@ struct Parts {
     blobs: Blobs,
     sessions: SessionFiles,
     in_flight: InFlight,
+    /// Whether any API key was ever made.
+    keys_exist: AtomicBool,
     /// Locked, for as long as any part of the store lives.
     _lock: File,
 }
@@ -86,8 +89,10 @@ impl Store {
             blobs,
             sessions,
             in_flight: InFlight::default(),
+            keys_exist: AtomicBool::default(),
             _lock: lock,
         }));
+        store.look_for_keys().await?;
         store.recover_jobs().await?;
         store.sweep_artifacts().await?;
         store.sweep_blobs().await?;
@@ -103,6 +108,10 @@ impl Store {
     /// Waits for the writes under way and closes the database; every later call fails.
     pub async fn close(&self) {
         self.0.database.close().await;
+    }
+
+    fn keys_exist(&self) -> &AtomicBool {
+        &self.0.keys_exist
     }
 
     fn database(&self) -> &Database {

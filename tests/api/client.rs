@@ -50,6 +50,7 @@ impl Server {
 pub(crate) struct Client {
     address: Arc<str>,
     http: reqwest::Client,
+    key: Option<Arc<str>>,
 }
 
 impl Client {
@@ -63,6 +64,15 @@ impl Client {
         Self {
             address: address.into(),
             http,
+            key: None,
+        }
+    }
+
+    /// The same client, but with this API key in every call.
+    pub(crate) fn with_key(&self, secret: &str) -> Self {
+        Self {
+            key: Some(secret.into()),
+            ..self.clone()
         }
     }
 
@@ -73,13 +83,17 @@ impl Client {
 
     pub(crate) fn call(&self, method: &str, target: impl Into<String>) -> Call<'_> {
         let (method, target) = (method.to_owned(), target.into());
-        Call {
+        let call = Call {
             client: self,
             method,
             target,
             headers: HeaderMap::new(),
             body: Vec::new(),
             beyond_the_document: false,
+        };
+        match &self.key {
+            Some(secret) => call.header("authorization", &format!("Bearer {secret}")),
+            None => call,
         }
     }
 

@@ -2,6 +2,7 @@
 //! SQLite file. Every answer is held against the served OpenAPI document, and at the end of a full run
 //! every operation and status of that document must have been seen.
 
+mod access;
 mod client;
 mod contract;
 mod datasets;
@@ -13,8 +14,10 @@ mod idempotency;
 mod job_moves;
 mod jobs;
 mod keras_parity;
+mod keys;
 mod models;
 mod operations;
+mod origin;
 mod predictions;
 mod raw_socket;
 mod refusals;
@@ -24,6 +27,7 @@ mod sessions;
 mod system;
 mod tables;
 mod training;
+mod yard;
 
 use libtest_mimic::{Arguments, Conclusion};
 
@@ -61,6 +65,9 @@ fn main() {
         refusals::trials(),
         raw_socket::trials(),
         system::trials(),
+        keys::trials(),
+        access::trials(),
+        origin::trials(),
         operations::trials(),
         document::trials(),
         keras_parity::trials(),

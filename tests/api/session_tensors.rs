@@ -44,6 +44,14 @@ fn batch() -> Vec<u8> {
     serialize([("x", view([3, 2], &x)), ("y", view([3, 1], &y))], None).unwrap()
 }
 
+/// Arrays of zeros.
+pub(crate) fn zeros(arrays: &[(&str, [usize; 2])]) -> Vec<u8> {
+    let zeros = [0; 64];
+    let view = |shape: [usize; 2]| TensorView::new(Dtype::F32, shape.to_vec(), &zeros[..4 * shape[0] * shape[1]]);
+    let views = arrays.iter().map(|(name, shape)| (*name, view(*shape).unwrap()));
+    serialize(views, None).unwrap()
+}
+
 /// The rows alone, as numpy makes them: in 64 bits.
 fn rows() -> Vec<u8> {
     let x: Vec<u8> = X

@@ -25,10 +25,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), "127.0.0.1:0")
+    }
+
+    /// On an address, with the data that are in the folder.
+    pub(crate) fn start_in(folder: TempDir, bind: &str) -> Self {
         let mut command = trainyard();
         command
-            .args(["serve", "--bind", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .args(["serve", "--bind", bind, "--log", "warn", "--data-dir"])
             .arg(folder.path().join("data"));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = String::new();
@@ -36,7 +40,8 @@ impl Server {
             .read_line(&mut ready)
             .unwrap();
         let address = ready.trim().strip_prefix("trainyard is ready: http://");
-        let address = address.expect("the line that says it is ready").to_owned();
+        let address = address.expect("the line that says it is ready");
+        let address = address.replace("0.0.0.0", "127.0.0.1");
         Self {
             process,
             address,

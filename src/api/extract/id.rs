@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 
 use crate::api::error::ApiError;
-use crate::domain::id::{DatasetId, InvalidId, JobId, ModelId, SessionId};
+use crate::domain::id::{DatasetId, InvalidId, JobId, KeyId, ModelId, SessionId};
 use crate::domain::problem::Problem;
 
 /// An id that can stand in a path, and what a person calls the thing it names.
@@ -28,6 +28,10 @@ impl PathId for ModelId {
 
 impl PathId for SessionId {
     const NOUN: &'static str = "session";
+}
+
+impl PathId for KeyId {
+    const NOUN: &'static str = "key";
 }
 
 /// The `{id}` of the path.

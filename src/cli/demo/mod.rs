@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::client::{Client, Table};
+use super::client::{Client, KeyArg, Table};
 use super::follow::Follower;
 use super::logging::LogArgs;
-use super::server::{self, Server, ServerOptions};
+use super::server::{self, AccessArgs, Server, ServerOptions};
 use super::signals::StopSignal;
 use super::views::{Dataset, Job};
 
@@ -31,6 +31,8 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0", value_parser = loopback)]
     bind: SocketAddr,
     #[command(flatten)]
+    key: KeyArg,
+    #[command(flatten)]
     options: ServerOptions,
     #[command(flatten)]
     log: LogArgs,
@@ -47,13 +49,13 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 pub(super) async fn run(args: DemoArgs) -> Result<()> {
     args.log.start("warn")?;
     let stop_signal = StopSignal::listen()?;
-    let server = Server::start(args.bind, &args.options).await?;
-    let folder = args.options.data_dir.display();
+    let server = Server::start(args.bind, &args.options, &AccessArgs::default()).await?;
+    let folder = args.options.folder.data_dir.display();
     println!(
         "A server is up at {}, with its data in {folder}. All below goes over HTTP.",
         server.url()
     );
-    let exercises = tokio::spawn(exercises(Client::new(&server.url())));
+    let exercises = tokio::spawn(exercises(Client::new(&server.url(), &args.key)));
     let interrupted = stop_signal.received();
     tokio::pin!(interrupted);
     tokio::select! {
