@@ -12,6 +12,9 @@ const GIB: u64 = 1024 * MIB;
 pub struct Limits {
     /// A JSON body. Parsed, it takes up to sixteen times its size in memory.
     pub json_body_bytes: u64,
+    /// All JSON bodies that are being received or worked on, together: what so many connections could send at once is
+    /// more than a machine has.
+    pub json_memory_bytes: u64,
     /// An uploaded table, as it comes and after gunzip: a table is held in memory while it trains.
     pub upload_bytes: u64,
     /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
@@ -23,6 +26,12 @@ pub struct Limits {
     pub prediction_csv_bytes: u64,
     /// Rows of one JSON prediction: what a server answers in well under a second. More rows go through predict/csv.
     pub instances: usize,
+    /// Predictions that wait while every core has one; those that take well under a millisecond are answered as they come.
+    /// A queue need only be long enough that no core ever idles; what is in it beyond that is only latency and memory.
+    pub waiting_predictions: usize,
+    /// Calls that wait to read a whole table while every core reads one: these take up to seconds, so that who stood at
+    /// the end of a longer queue would wait for minutes.
+    pub waiting_table_readers: usize,
     /// Items of a page of a list, when the client names no number.
     pub page_default: u32,
     pub page_max: u32,
@@ -64,11 +73,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             json_body_bytes: 32 * MIB,
+            json_memory_bytes: 128 * MIB,
             upload_bytes: 2 * GIB,
             gzip_ratio: 200,
             gzip_free_bytes: 16 * MIB,
             prediction_csv_bytes: 2 * GIB,
             instances: 10_000,
+            waiting_predictions: 64,
+            waiting_table_readers: 64,
             page_default: 50,
             page_max: 200,
             preview_default: 20,

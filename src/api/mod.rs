@@ -8,6 +8,7 @@ mod datasets;
 mod error;
 mod events;
 mod extract;
+mod gate;
 mod history;
 mod idempotency;
 mod jobs;
@@ -37,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::contract::Contract;
+use self::extract::JsonBodies;
+use self::gate::Gate;
 pub use self::limits::Limits;
 use self::metrics::Metrics;
 use self::request::Surroundings;
@@ -59,8 +62,11 @@ pub struct AppState {
     uploads: Arc<Semaphore>,
     /// Places for event streams.
     event_streams: Arc<Semaphore>,
-    /// Places for work that reads a whole table.
-    table_readers: Arc<Semaphore>,
+    /// For work that reads a whole table.
+    table_readers: Gate,
+    /// For predictions that keep a core busy for a while.
+    predictions: Gate,
+    json_bodies: JsonBodies,
     /// Cancelled when the server is to stop: it isn't ready any more, and event streams end.
     stop: CancellationToken,
 }
@@ -82,7 +88,12 @@ impl AppState {
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
-            table_readers: Arc::new(Semaphore::new(cores)),
+            table_readers: Gate::new(cores, limits.waiting_table_readers),
+            predictions: Gate::new(cores, limits.waiting_predictions),
+            json_bodies: JsonBodies {
+                most_bytes: limits.json_body_bytes,
+                memory_kib: Arc::new(Semaphore::new((limits.json_memory_bytes / 1024) as usize)),
+            },
             limits: Arc::new(limits),
             metrics: Arc::default(),
             stop,
@@ -93,6 +104,12 @@ impl AppState {
 impl FromRef<AppState> for Arc<Limits> {
     fn from_ref(state: &AppState) -> Self {
         state.limits.clone()
+    }
+}
+
+impl FromRef<AppState> for JsonBodies {
+    fn from_ref(state: &AppState) -> Self {
+        state.json_bodies.clone()
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn forward_session(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Answer<Outputs>, ApiError> {
     let ForwardRequest { x, training, seq } = ForwardRequest::read(&document)?;
     if !training {
@@ -78,7 +78,7 @@ pub(super) async fn differentiate_session(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Answer<GradientsAnswer>, ApiError> {
     let request = GradientsRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());
@@ -112,7 +112,7 @@ pub(super) async fn apply_session_gradients(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Answer<StepAnswer>, ApiError> {
     let ApplyGradientsRequest { gradients, seq } = ApplyGradientsRequest::read(&document)?;
     let call = Call::ApplyGradients { gradients };
@@ -146,7 +146,7 @@ pub(super) async fn train_session_on_batch(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Answer<TrainOnBatchAnswer>, ApiError> {
     let request = TrainOnBatchRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());

@@ -48,6 +48,14 @@ pub(super) struct ServerOptions {
     /// Memory for models that were used lately, in MiB
     #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
     model_cache_mib: u32,
+    /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503
+    #[arg(
+        long,
+        env = "TRAINYARD_MAX_WAITING_PREDICTIONS",
+        value_name = "N",
+        default_value_t = 64
+    )]
+    max_waiting_predictions: u16,
     /// Sessions at once; each holds a network and its optimizer's state on disk
     #[arg(long, env = "TRAINYARD_MAX_SESSIONS", value_name = "N", default_value_t = 100)]
     max_sessions: u32,
@@ -66,6 +74,7 @@ impl ServerOptions {
         Limits {
             upload_bytes: u64::from(self.max_upload_mib) << 20,
             connections: usize::from(self.max_connections),
+            waiting_predictions: usize::from(self.max_waiting_predictions),
             ..Limits::default()
         }
     }

@@ -7,6 +7,6 @@ mod query;
 mod tenant;
 
 pub(crate) use id::Id;
-pub(crate) use json::Json;
+pub(crate) use json::{Json, JsonBodies, JsonText, parse};
 pub(crate) use query::{FromQuery, Query, QueryReader};
 pub(crate) use tenant::Tenant;
