@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use serde_json::Value;
 use tempfile::{SpooledData, SpooledTempFile};
 use tokio_util::io::ReaderStream;
@@ -162,8 +162,10 @@ pub(super) async fn predict_instances(
     request: Request,
 ) -> Result<Response, ApiError> {
     let predictor = state.serving.get(&tenant, id).await?;
-    if declared_length(request.headers()).is_none_or(|length| length > CHEAP_BYTES) {
-        state.predictions.check()?;
+    let is_cheap = declared_length(request.headers()).is_some_and(|length| length <= CHEAP_BYTES);
+    if !is_cheap && let Err(refusal) = state.predictions.check() {
+        // The connection ends with a body half read: a client that isn't told would send its next request into it.
+        return Ok(([(CONNECTION, "close")], refusal).into_response());
     }
     let JsonText(text, memory) = JsonText::from_request(request, &state).await?;
     let is_quick = PredictRequest::is_quick(&text, &predictor);
