@@ -43,7 +43,7 @@ use self::gate::Gate;
 pub use self::limits::Limits;
 use self::metrics::Metrics;
 use self::request::Surroundings;
-pub use self::serve::serve;
+pub use self::serve::{listen, serve};
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::Runner;
@@ -62,6 +62,8 @@ pub struct AppState {
     uploads: Arc<Semaphore>,
     /// Places for event streams.
     event_streams: Arc<Semaphore>,
+    /// For the one event stream that reads the store.
+    event_readers: Arc<Semaphore>,
     /// For work that reads a whole table.
     table_readers: Gate,
     /// For predictions that keep a core busy for a while.
@@ -88,6 +90,7 @@ impl AppState {
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
+            event_readers: Arc::new(Semaphore::new(1)),
             table_readers: Gate::new(cores, limits.waiting_table_readers),
             predictions: Gate::new(cores, limits.waiting_predictions),
             json_bodies: JsonBodies {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -118,7 +117,8 @@ impl Server {
     pub(super) async fn start(bind: SocketAddr, options: &ServerOptions) -> Result<Self> {
         signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
-        let listener = TcpListener::bind(bind).await.with_context(|| {
+        let limits = options.limits();
+        let listener = api::listen(bind, &limits).with_context(|| {
             format!(
                 "cannot listen on {bind}; if the port is taken, another --bind or TRAINYARD_BIND chooses another one"
             )
@@ -132,14 +132,7 @@ impl Server {
         let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
         let sessions = Sessions::start(store.clone(), options.sessions(), stop.clone());
-        let state = AppState::new(
-            store.clone(),
-            runner.clone(),
-            serving,
-            sessions,
-            options.limits(),
-            stop.clone(),
-        );
+        let state = AppState::new(store.clone(), runner.clone(), serving, sessions, limits, stop.clone());
         let http = tokio::spawn(api::serve(listener, state, stop.clone()));
         Ok(Self {
             address,
