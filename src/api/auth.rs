@@ -18,7 +18,7 @@ use crate::domain::tenant::TenantId;
 use crate::store::{Store, StoreError};
 
 /// What admits requests.
-pub(super) struct Gate {
+pub(super) struct Authenticator {
     pub(super) store: Store,
     pub(super) access: AccessTable,
 }
@@ -55,7 +55,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Lets a request in with its [`Caller`] among its extensions, or refuses it.
-pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(
+    State(authenticator): State<Arc<Authenticator>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if has_key(request.uri()) {
         return unauthorized(
             "A key must not stand in a URL, which ends up in logs: revoke this one, make another and send it in the header \
@@ -63,8 +67,8 @@ pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Req
         )
         .into_response();
     }
-    if let Access::Needs(role) = gate.access.asked_of(&request) {
-        match gate.admit(request.headers(), role).await {
+    if let Access::Needs(role) = authenticator.access.asked_of(&request) {
+        match authenticator.admit(request.headers(), role).await {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(error) => return error.into_response(),
         };
@@ -72,7 +76,7 @@ pub(super) async fn authenticate(State(gate): State<Arc<Gate>>, mut request: Req
     next.run(request).await
 }
 
-impl Gate {
+impl Authenticator {
     /// The caller, who has a valid key of at least that role; anybody, while the server has no key at all.
     async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<Caller, ApiError> {
         if !self.store.has_keys() {

@@ -1,11 +1,9 @@
 //! Work that takes long or touches files, kept off the threads that answer requests.
 
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 use tracing::Span;
 
 use super::error::ApiError;
+use super::gate::Turn;
 use crate::domain::problem::Problem;
 
 /// Runs `work` on a thread that may block. A panic in it is an internal problem, like any other.
@@ -17,15 +15,14 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(Problem::internal)?
 }
 
-/// The same for work that reads a whole table: as many at once as there are `readers`, which each keep a core busy.
-pub(super) async fn reading<T: Send + 'static>(
-    readers: &Arc<Semaphore>,
+/// The same for work whose turn it is.
+pub(super) async fn in_turn<T: Send + 'static>(
+    turn: Turn,
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let reader = readers.clone().acquire_owned().await.map_err(Problem::internal)?;
     blocking(move || {
         // Held to the end of the work, even when the client is gone before it.
-        let _reader = reader;
+        let _turn = turn;
         work()
     })
     .await

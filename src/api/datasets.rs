@@ -13,7 +13,7 @@ use utoipa::openapi::schema::{Array, ObjectBuilder, SchemaType};
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::blocking::{blocking, reading};
+use super::blocking::{blocking, in_turn};
 use super::error::ApiError;
 use super::extract::{FromQuery, Id, Query, QueryReader, Tenant};
 use super::limits::Limits;
@@ -155,8 +155,8 @@ pub(super) async fn list_dataset_rows(
 ) -> Result<Json<Rows>, ApiError> {
     let dataset = find(&state, &tenant, id).await?;
     let columns = dataset.columns.iter().map(|column| column.name().to_owned()).collect();
-    let readers = state.table_readers.clone();
-    let rows = reading(&readers, move || {
+    let turn = state.table_readers.enter().await?;
+    let rows = in_turn(turn, move || {
         let content = state.store.blobs().open(&dataset.sha256)?;
         let limit = query.limit as usize;
         Ok(table::preview(

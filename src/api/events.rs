@@ -1,14 +1,16 @@
 //! A job's events as a stream (server-sent events): what is stored, by number, and then what is stored next.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt::Write;
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
-use axum::response::sse::{Event as SentEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -23,7 +25,7 @@ use crate::domain::problem::{Kind, Problem};
 use crate::store::StoreError;
 use crate::training::Changes;
 
-/// Events read from the store at a time.
+/// Events read from the store and sent at a time.
 const PAGE_EVENTS: u32 = 500;
 
 /// The largest number an event can have: every JSON client keeps it exactly.
@@ -60,7 +62,6 @@ pub(super) async fn stream_job_events(
         )
     };
     let slot = state.event_streams.clone().try_acquire_owned().map_err(full)?;
-    let keep_alive = KeepAlive::new().interval(state.limits.event_keep_alive);
     let events = Following {
         // Subscribed before the first look, so that nothing falls in between.
         changes: state.runner.changes(id),
@@ -69,11 +70,11 @@ pub(super) async fn stream_job_events(
         id,
         last_number,
         is_over: job.status.is_final(),
-        read: VecDeque::new(),
         ended: false,
         _slot: slot,
     };
-    Ok(Sse::new(events.stream()).keep_alive(keep_alive).into_response())
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(events.stream())).into_response())
 }
 
 /// The number of the last event that a client saw; 0 when it saw none.
@@ -122,76 +123,84 @@ struct Following {
     last_number: u64,
     /// Whether all its events were stored before the first was read: a client that has seen them waits for nothing.
     is_over: bool,
-    /// Read and not yet sent.
-    read: VecDeque<Event>,
     ended: bool,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Following {
-    fn stream(self) -> impl Stream<Item = Result<SentEvent, Infallible>> {
+    fn stream(self) -> impl Stream<Item = Result<String, Infallible>> {
         futures_util::stream::unfold(self, async |mut following| {
-            let event = following.next().await?;
-            Some((Ok(event), following))
+            let text = following.next().await?;
+            Some((Ok(text), following))
         })
     }
 
-    /// The next events that are stored; `None` when the client's key opens nothing any more.
-    async fn read_page(&self) -> Result<Option<Vec<Event>>, StoreError> {
-        let store = &self.state.store;
-        if !self.caller.is_still_let_in(store).await? {
-            return Ok(None);
-        }
-        let page = store.events_after(&self.caller.tenant, self.id, self.last_number, PAGE_EVENTS);
-        Ok(Some(page.await?))
-    }
-
-    async fn next(&mut self) -> Option<SentEvent> {
+    /// What is to be sent next: all events there are, up to a page; a comment after a long silence.
+    async fn next(&mut self) -> Option<String> {
         while !self.ended {
-            if let Some(event) = self.read.pop_front() {
-                self.ended = event.kind == EventKind::Done;
-                return Some(sent(&event));
-            }
-            match self.read_page().await {
-                Ok(Some(page)) => self.read.extend(page),
+            let page = match self.page().await {
+                Ok(Some(page)) => page,
                 Ok(None) => return None,
                 Err(error) => {
                     // The client reconnects and goes on where it was.
                     tracing::error!(error = ?Problem::from(error), "an event stream ended: the events can't be read");
                     return None;
                 }
-            }
-            if let Some(last) = self.read.back() {
+            };
+            if let Some(last) = page.last() {
                 self.last_number = last.number;
-            } else if self.is_over {
+                self.ended = last.kind == EventKind::Done;
+                return Some(page.iter().map(sent).collect());
+            }
+            if self.is_over {
                 return None;
-            } else if self
-                .state
-                .stop
-                .clone()
-                .run_until_cancelled(self.changes.changed())
-                .await
-                .is_none()
-            {
-                self.ended = true;
-                return Some(shutdown());
+            }
+            let stop = self.state.stop.clone();
+            let news = timeout(self.state.limits.event_keep_alive, self.changes.changed());
+            match stop.run_until_cancelled(news).await {
+                Some(Ok(())) => {}
+                Some(Err(_)) => return Some(":\n\n".to_owned()),
+                None => {
+                    self.ended = true;
+                    return Some(shutdown());
+                }
             }
         }
         None
     }
+
+    /// The next events that are stored; `None` when the client's key opens nothing any more.
+    ///
+    /// One stream reads at a time, and one that has much to catch up on lets pass as much time as it took: else a few clients
+    /// that follow from the start would keep every core from all others.
+    async fn page(&self) -> Result<Option<Vec<Event>>, StoreError> {
+        let _turn = self.state.event_readers.acquire().await;
+        let started = Instant::now();
+        let store = &self.state.store;
+        if !self.caller.is_still_let_in(store).await? {
+            return Ok(None);
+        }
+        let page = store.events_after(&self.caller.tenant, self.id, self.last_number, PAGE_EVENTS);
+        let page = page.await?;
+        if page.len() == PAGE_EVENTS as usize {
+            sleep(started.elapsed()).await;
+        }
+        Ok(Some(page))
+    }
 }
 
-fn sent(event: &Event) -> SentEvent {
-    SentEvent::default()
-        .id(event.number.to_string())
-        .event(event.kind.name())
-        .data(event.data.to_string())
+/// An event as the stream has it; its data is one line.
+fn sent(event: &Event) -> String {
+    let mut text = String::with_capacity(160);
+    let (number, kind, data) = (event.number, event.kind.name(), &event.data);
+    write!(text, "id: {number}\nevent: {kind}\ndata: {data}\n\n").expect("writing to a string");
+    text
 }
 
 /// Without an id, so that the client's `Last-Event-ID` stays that of the last stored event.
-fn shutdown() -> SentEvent {
-    let data = r#"{"detail":"The server stops; connect again with Last-Event-ID when it is back."}"#;
-    SentEvent::default().event("shutdown").data(data)
+fn shutdown() -> String {
+    let detail = "The server stops; connect again with Last-Event-ID when it is back.";
+    format!("event: shutdown\ndata: {{\"detail\":\"{detail}\"}}\n\n")
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ pub(super) async fn create_job(
     Tenant(tenant): Tenant,
     Query(query): Query<CreateJobQuery>,
     idempotency: Idempotency,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Response, ApiError> {
     let request = match JobRequest::read(&document) {
         Ok(request) => request,

@@ -60,7 +60,7 @@ pub(super) async fn create_key(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     headers: HeaderMap,
-    Json(document): Json,
+    Json(document, _): Json,
 ) -> Result<Response, ApiError> {
     if headers.contains_key(IDEMPOTENCY_KEY) {
         let detail = "This call takes no Idempotency-Key: a second answer could only have the secret if it were stored. Send \

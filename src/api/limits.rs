@@ -15,6 +15,11 @@ pub struct Limits {
     /// A body of safetensors: held once as it came and once as numbers, while no session's batch may take more than a few
     /// times as much.
     pub tensor_body_bytes: u64,
+    /// All JSON bodies that are being received or worked on, together: what so many connections could send at once is
+    /// more than a machine has.
+    pub json_memory_bytes: u64,
+    /// The same of safetensors.
+    pub tensor_memory_bytes: u64,
     /// An uploaded table, as it comes and after gunzip: a table is held in memory while it trains.
     pub upload_bytes: u64,
     /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
@@ -26,6 +31,12 @@ pub struct Limits {
     pub prediction_csv_bytes: u64,
     /// Rows of one JSON prediction: what a server answers in well under a second. More rows go through predict/csv.
     pub instances: usize,
+    /// Predictions that wait while every core has one; those that take well under a millisecond are answered as they come.
+    /// A queue need only be long enough that no core ever idles; what is in it beyond that is only latency and memory.
+    pub waiting_predictions: usize,
+    /// Calls that wait to read a whole table while every core reads one: these take up to seconds, so that who stood at
+    /// the end of a longer queue would wait for minutes.
+    pub waiting_table_readers: usize,
     /// Items of a page of a list, when the client names no number.
     pub page_default: u32,
     pub page_max: u32,
@@ -54,6 +65,8 @@ pub struct Limits {
     pub body_idle: Duration,
     /// What a body must bring per second of waiting for it, once `body_idle` has passed: less is not a client but an attack.
     pub body_bytes_per_s: u64,
+    /// What the kernel holds for a client that doesn't read: left to itself it lets that grow to megabytes for each.
+    pub send_buffer_bytes: u32,
     /// The longest a client may leave an answer unread.
     pub send_idle: Duration,
     /// After an early answer (413, 415) the rest of the body is read and dropped for this long, so that the client
@@ -68,11 +81,15 @@ impl Default for Limits {
         Self {
             json_body_bytes: 32 * MIB,
             tensor_body_bytes: 128 * MIB,
+            tensor_memory_bytes: 512 * MIB,
+            json_memory_bytes: 128 * MIB,
             upload_bytes: 2 * GIB,
             gzip_ratio: 200,
             gzip_free_bytes: 16 * MIB,
             prediction_csv_bytes: 2 * GIB,
             instances: 10_000,
+            waiting_predictions: 64,
+            waiting_table_readers: 64,
             page_default: 50,
             page_max: 200,
             preview_default: 20,
@@ -88,7 +105,8 @@ impl Default for Limits {
             uri_bytes: 8 * KIB as usize,
             body_idle: Duration::from_secs(20),
             body_bytes_per_s: KIB,
-            send_idle: Duration::from_secs(30),
+            send_buffer_bytes: 256 * KIB as u32,
+            send_idle: Duration::from_secs(20),
             linger: Duration::from_secs(5),
             drain: Duration::from_secs(15),
         }

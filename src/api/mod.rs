@@ -10,6 +10,7 @@ mod datasets;
 mod error;
 mod events;
 mod extract;
+mod gate;
 mod history;
 mod idempotency;
 mod jobs;
@@ -42,13 +43,15 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::access::AccessTable;
-use self::auth::Gate;
+use self::auth::Authenticator;
 use self::contract::Contract;
+use self::extract::{BodyLimits, JsonBodies, TensorBodies};
+use self::gate::Gate;
 pub use self::limits::Limits;
 use self::metrics::Metrics;
 pub use self::origin::AllowedHosts;
 use self::request::Surroundings;
-pub use self::serve::serve;
+pub use self::serve::{listen, serve};
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::Runner;
@@ -68,8 +71,14 @@ pub struct AppState {
     uploads: Arc<Semaphore>,
     /// Places for event streams.
     event_streams: Arc<Semaphore>,
-    /// Places for work that reads a whole table.
-    table_readers: Arc<Semaphore>,
+    /// For the one event stream that reads the store.
+    event_readers: Arc<Semaphore>,
+    /// For work that reads a whole table.
+    table_readers: Gate,
+    /// For predictions that keep a core busy for a while.
+    predictions: Gate,
+    json_bodies: JsonBodies,
+    tensor_bodies: TensorBodies,
     /// Cancelled when the server is to stop: it isn't ready any more, and event streams end.
     stop: CancellationToken,
 }
@@ -92,7 +101,11 @@ impl AppState {
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
             event_streams: Arc::new(Semaphore::new(limits.event_streams)),
-            table_readers: Arc::new(Semaphore::new(cores)),
+            event_readers: Arc::new(Semaphore::new(1)),
+            table_readers: Gate::new(cores, limits.waiting_table_readers),
+            predictions: Gate::new(cores, limits.waiting_predictions),
+            json_bodies: JsonBodies(BodyLimits::new(limits.json_body_bytes, limits.json_memory_bytes)),
+            tensor_bodies: TensorBodies(BodyLimits::new(limits.tensor_body_bytes, limits.tensor_memory_bytes)),
             limits: Arc::new(limits),
             hosts: Arc::new(hosts),
             metrics: Arc::default(),
@@ -107,6 +120,18 @@ impl FromRef<AppState> for Arc<Limits> {
     }
 }
 
+impl FromRef<AppState> for JsonBodies {
+    fn from_ref(state: &AppState) -> Self {
+        state.json_bodies.clone()
+    }
+}
+
+impl FromRef<AppState> for TensorBodies {
+    fn from_ref(state: &AppState) -> Self {
+        state.tensor_bodies.clone()
+    }
+}
+
 /// The whole API as one service.
 pub fn router(state: AppState) -> Router {
     let around = Surroundings {
@@ -116,7 +141,7 @@ pub fn router(state: AppState) -> Router {
     let document = openapi::document();
     let contract = Arc::new(Contract::of(&document));
     let hosts = state.hosts.clone();
-    let gate = Arc::new(Gate {
+    let authenticator = Arc::new(Authenticator {
         store: state.store.clone(),
         access: AccessTable::of(&document),
     });
@@ -132,7 +157,7 @@ pub fn router(state: AppState) -> Router {
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
-        .layer(from_fn_with_state(gate, auth::authenticate))
+        .layer(from_fn_with_state(authenticator, auth::authenticate))
         .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(from_fn_with_state(around, request::surround))

@@ -4,10 +4,10 @@ use std::io::{BufWriter, Seek, Write};
 
 use axum::Json as Answer;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONNECTION, CONTENT_TYPE};
 use serde_json::Value;
 use tempfile::{SpooledData, SpooledTempFile};
 use tokio_util::io::ReaderStream;
@@ -18,10 +18,10 @@ use utoipa::openapi::schema::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::AppState;
-use super::blocking::{blocking, reading};
+use super::blocking::in_turn;
 use super::error::ApiError;
 use super::extract::body::{broken, declared_length, too_large};
-use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
+use super::extract::{FromQuery, Id, Json, JsonText, Query, QueryReader, Tenant, parse};
 use super::limits::Limits;
 use super::openapi::Binary;
 use super::upload::media_type::{is_gzip, table_type};
@@ -34,9 +34,15 @@ use crate::nn::spec::reader::Reader;
 use crate::serving::{Detail, Evaluation, Predictions, Predictor};
 use crate::store::StoreError;
 
-/// Multiplications up to which a prediction is answered where it arrived, about a millisecond's worth; a larger one goes
-/// to a thread of its own, so that it doesn't hold up others.
+/// A prediction whose body is no longer than this, and whose network then has no more multiplications than that, is
+/// answered where it arrived, in well under a millisecond: hardly more than a refusal takes. A larger one waits for a
+/// turn on a thread of its own, so that it doesn't hold up others.
+const QUICK_BYTES: usize = 8 * 1024;
 const QUICK_MULTIPLICATIONS: u64 = 5_000_000;
+
+/// A body up to this size is read even when its request is to be refused: that costs less than the new connection that
+/// the client needs once it was told before it had sent all.
+const CHEAP_BYTES: u64 = 256 * 1024;
 
 /// Up to this size the tables of predict/csv stay in memory; beyond it they go through temporary files.
 const IN_MEMORY_BYTES: usize = 1 << 20;
@@ -70,6 +76,23 @@ fn instances_schema() -> Array {
 }
 
 impl PredictRequest {
+    /// Whether a request is surely answered quickly, before it is parsed. An instance takes at least two characters for each
+    /// input; an explanation goes row by row, and is mostly written text; attributions take thousands of rows each.
+    fn is_quick(text: &[u8], predictor: &Predictor) -> bool {
+        let model = predictor.model();
+        let instances = text.len() / (2 * model.inputs.len()).max(1);
+        // A field's name may be hidden in escapes.
+        let may_have = |name: &[u8]| {
+            text.windows(name.len())
+                .any(|window| window == name || window[0] == b'\\')
+        };
+        let quick = |cost: u64| {
+            let cost = cost.saturating_mul(instances as u64);
+            model.parameters.total.saturating_mul(cost) <= QUICK_MULTIPLICATIONS
+        };
+        text.len() <= QUICK_BYTES && quick(1) && !may_have(b"attributions") && (quick(20) || !may_have(b"explain"))
+    }
+
     fn read(mut document: Value, limits: &Limits) -> Result<Self, ApiError> {
         let mut reader = Reader::default();
         let detail = read_predict_fields(&mut reader, &document);
@@ -145,28 +168,32 @@ fn read_predict_fields(reader: &mut Reader, document: &Value) -> Detail {
         (status = 413, description = "The body is too large, or has too many instances."),
         (status = 415, description = "The body is not sent as JSON."),
         (status = 422, description = "The instances don't fit the model; errors has every fault."),
+        (status = 503, description = "As many predictions wait as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn predict_instances(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<ModelId>,
-    Json(document): Json,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let request = PredictRequest::read(document, &state.limits)?;
     let predictor = state.serving.get(&tenant, id).await?;
-    let multiplications = predictor
-        .model()
-        .parameters
-        .total
-        .saturating_mul(request.instances.len() as u64)
-        // An explanation goes row by row, and is mostly written text; attributions take thousands of rows each.
-        .saturating_mul(if request.explain { 20 } else { 1 })
-        .saturating_mul(if request.attributions { 10_000 } else { 1 });
-    let answer = move || Ok(Answer(request.predict(&predictor)?).into_response());
-    match multiplications <= QUICK_MULTIPLICATIONS {
+    let is_cheap = declared_length(request.headers()).is_some_and(|length| length <= CHEAP_BYTES);
+    if !is_cheap && let Err(refusal) = state.predictions.check() {
+        // The connection ends with a body half read: a client that isn't told would send its next request into it.
+        return Ok(([(CONNECTION, "close")], refusal).into_response());
+    }
+    let JsonText(text, memory) = JsonText::from_request(request, &state).await?;
+    let is_quick = PredictRequest::is_quick(&text, &predictor);
+    let predictions = state.predictions.clone();
+    let answer = move || {
+        let _memory = memory;
+        let request = PredictRequest::read(parse(&text)?, &state.limits)?;
+        Ok(Answer(request.predict(&predictor)?).into_response())
+    };
+    match is_quick {
         true => answer(),
-        false => blocking(answer).await,
+        false => in_turn(predictions.enter().await?, answer).await,
     }
 }
 
@@ -218,6 +245,7 @@ pub(super) async fn predict_csv(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    state.table_readers.check()?;
     let predictor = state.serving.get(&tenant, id).await?;
     let (table_type, gzip) = (table_type(&headers)?, is_gzip(&headers)?);
     if table_type.format == Some(Format::JsonLines) {
@@ -241,7 +269,8 @@ pub(super) async fn predict_csv(
     let chunks = body.into_data_stream();
     let mut table = receive(chunks, gzip, table, &state.limits, limit, broken).await?;
     let store = state.store.clone();
-    let predicted = reading(&state.table_readers, move || {
+    let turn = state.table_readers.enter().await?;
+    let predicted = in_turn(turn, move || {
         table.rewind().map_err(StoreError::from)?;
         let mut out = BufWriter::new(store.blobs().scratch(IN_MEMORY_BYTES));
         predictor.predict_csv(&mut table, &request, &mut out)?;
@@ -309,11 +338,12 @@ pub(super) async fn evaluate_model(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<ModelId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Answer<Evaluation>, ApiError> {
     let request = EvaluateRequest::read(&document)?;
-    let _reader = state.table_readers.acquire().await.map_err(Problem::internal)?;
-    Ok(Answer(state.serving.evaluate(&tenant, id, request.dataset).await?))
+    let evaluation = state.serving.evaluation(&tenant, id, request.dataset).await?;
+    let turn = state.table_readers.enter().await?;
+    Ok(Answer(in_turn(turn, move || Ok(evaluation()?)).await?))
 }
 
 #[cfg(test)]

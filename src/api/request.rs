@@ -170,9 +170,9 @@ mod tests {
     use tower_http::catch_panic::CatchPanicLayer;
 
     use super::*;
-    use crate::api::extract::Json;
+    use crate::api::extract::{BodyLimits, Json, JsonBodies};
 
-    async fn echo(Json(value): Json) -> String {
+    async fn echo(Json(value, _): Json) -> String {
         value.to_string()
     }
 
@@ -182,16 +182,16 @@ mod tests {
 
     fn router() -> Router {
         let limits = Arc::new(Limits {
-            json_body_bytes: 16,
             uri_bytes: 64,
             ..Limits::default()
         });
+        let bodies = JsonBodies(BodyLimits::new(16, 1024));
         Router::new()
             .route("/echo", post(echo))
             .route("/panic", get(panic))
             .fallback(no_such_route)
             .method_not_allowed_fallback(no_such_method)
-            .with_state(limits.clone())
+            .with_state(bodies)
             .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(
                 Surroundings {

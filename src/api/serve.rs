@@ -1,6 +1,7 @@
 //! The accept loop: as many connections as the limit allows, each with deadlines, ended in good order.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,24 @@ use super::{AppState, router};
 
 /// The largest head hyper reads. Above [`Limits::header_bytes`], so that a head between the two gets a problem+json.
 const HEAD_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Clients that the kernel lets wait for their connection to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Listens on an address, such as [`serve`] takes connections from.
+pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Else the port of a server that has just ended can't be had for a minute. On Windows it means something else.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Connections take it over.
+    socket.set_send_buffer_size(limits.send_buffer_bytes)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `stop` is cancelled, and returns when the requests under way are answered, or at the drain limit.
 pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) -> io::Result<()> {

@@ -55,7 +55,7 @@ pub(super) async fn forward_session(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Response, ApiError> {
     let ForwardRequest { x, training, seq } = ForwardRequest::read(&document)?;
     if !training {
@@ -92,7 +92,7 @@ pub(super) async fn differentiate_session(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<impl IntoResponse, ApiError> {
     let request = GradientsRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());
@@ -126,7 +126,7 @@ pub(super) async fn apply_session_gradients(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<impl IntoResponse, ApiError> {
     let ApplyGradientsRequest { gradients, seq } = ApplyGradientsRequest::read(&document)?;
     let call = Call::ApplyGradients { gradients };
@@ -160,7 +160,7 @@ pub(super) async fn train_session_on_batch(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<impl IntoResponse, ApiError> {
     let request = TrainOnBatchRequest::read(&document)?;
     let (seq, call) = (request.seq, request.into_call());

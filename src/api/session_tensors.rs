@@ -84,7 +84,7 @@ pub(super) async fn forward_session_tensors(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Octets(body): Octets,
+    Octets(body, _memory): Octets,
 ) -> Result<Response, ApiError> {
     let x = read_rows(&body)?;
     let Outputs { y } = state.sessions.predict(&tenant, id, x).await?;
@@ -115,7 +115,7 @@ pub(super) async fn differentiate_session_tensors(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Query(SeqQuery { seq }): Query<SeqQuery>,
-    Octets(body): Octets,
+    Octets(body, _memory): Octets,
 ) -> Result<impl IntoResponse, ApiError> {
     let call = Call::Gradients(read_batch(&body)?);
     let applied = state.sessions.change(&tenant, id, seq, call).await?;
@@ -149,7 +149,7 @@ pub(super) async fn apply_session_gradients_tensors(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Query(SeqQuery { seq }): Query<SeqQuery>,
-    Octets(body): Octets,
+    Octets(body, _memory): Octets,
 ) -> Result<impl IntoResponse, ApiError> {
     let call = read_gradients(&body, state.sessions.layers(&tenant, id).await?)?;
     let applied = state.sessions.change(&tenant, id, seq, call).await?;
@@ -179,7 +179,7 @@ pub(super) async fn train_session_on_tensors(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Query(TrainQuery { steps, seq }): Query<TrainQuery>,
-    Octets(body): Octets,
+    Octets(body, _memory): Octets,
 ) -> Result<impl IntoResponse, ApiError> {
     let (batch, steps) = (read_batch(&body)?, steps.unwrap_or(1) as u32);
     let applied = state
@@ -234,7 +234,7 @@ pub(super) async fn put_session_weights_tensors(
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
     Query(SeqQuery { seq }): Query<SeqQuery>,
-    Octets(body): Octets,
+    Octets(body, _memory): Octets,
 ) -> Result<impl IntoResponse, ApiError> {
     let weights = read_weights(&body, state.sessions.layers(&tenant, id).await?)?;
     let applied = state

@@ -63,7 +63,7 @@ pub(super) async fn create_session(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     idempotency: Idempotency,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<Response, ApiError> {
     let new = NewSession::read(&document)?;
     let (store, owner) = (state.store.clone(), tenant.clone());
@@ -162,7 +162,7 @@ pub(super) async fn put_session_weights(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-    Json(document): Json,
+    Json(document, _memory): Json,
 ) -> Result<impl IntoResponse, ApiError> {
     let SetWeightsRequest { weights, seq } = SetWeightsRequest::read(&document)?;
     let call = Call::SetWeights { weights };

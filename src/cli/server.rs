@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::builder::FalseyValueParser;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +87,14 @@ pub(super) struct ServerOptions {
     /// Memory for models that were used lately, in MiB
     #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
     model_cache_mib: u32,
+    /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503
+    #[arg(
+        long,
+        env = "TRAINYARD_MAX_WAITING_PREDICTIONS",
+        value_name = "N",
+        default_value_t = 64
+    )]
+    max_waiting_predictions: u16,
     /// Sessions at once; each holds a network and its optimizer's state on disk
     #[arg(long, env = "TRAINYARD_MAX_SESSIONS", value_name = "N", default_value_t = 100)]
     max_sessions: u32,
@@ -106,6 +113,7 @@ impl ServerOptions {
         Limits {
             upload_bytes: u64::from(self.max_upload_mib) << 20,
             connections: usize::from(self.max_connections),
+            waiting_predictions: usize::from(self.max_waiting_predictions),
             ..Limits::default()
         }
     }
@@ -149,7 +157,8 @@ impl Server {
     pub(super) async fn start(bind: SocketAddr, options: &ServerOptions, access: &AccessArgs) -> Result<Self> {
         signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
-        let listener = TcpListener::bind(bind).await.with_context(|| {
+        let limits = options.limits();
+        let listener = api::listen(bind, &limits).with_context(|| {
             format!(
                 "cannot listen on {bind}; if the port is taken, another --bind or TRAINYARD_BIND chooses another one"
             )
@@ -169,7 +178,7 @@ impl Server {
             runner.clone(),
             serving,
             sessions,
-            options.limits(),
+            limits,
             AllowedHosts::new(bind.ip(), access.allow_host.clone()),
             stop.clone(),
         );

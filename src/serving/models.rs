@@ -46,8 +46,13 @@ impl Serving {
         self.cache.forget(tenant, id);
     }
 
-    /// Measures a model on all rows of a dataset, on a blocking thread.
-    pub async fn evaluate(&self, tenant: &TenantId, id: ModelId, dataset: DatasetId) -> Result<Evaluation, Problem> {
+    /// What measures a model on all rows of a dataset; to be called on a thread that may block.
+    pub async fn evaluation(
+        &self,
+        tenant: &TenantId,
+        id: ModelId,
+        dataset: DatasetId,
+    ) -> Result<impl FnOnce() -> Result<Evaluation, Problem> + Send + 'static, Problem> {
         let predictor = self.get(tenant, id).await?;
         let dataset = self
             .store
@@ -55,10 +60,9 @@ impl Serving {
             .await?
             .ok_or_else(|| Problem::not_found("dataset"))?;
         let store = self.store.clone();
-        let measured = tokio::task::spawn_blocking(move || {
+        Ok(move || {
             let content = store.blobs().open(&dataset.sha256)?;
             predictor.evaluate(&dataset, content)
-        });
-        measured.await.map_err(Problem::internal)?
+        })
     }
 }

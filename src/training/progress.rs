@@ -19,6 +19,9 @@ const FIRST_WRITE_AFTER: Duration = Duration::from_millis(100);
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// When a write failed: a full disk is not emptied in a moment.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// News wait so long for others: a small network has ten thousand epochs a second, and to be woken for each takes more
+/// from the serving threads than the epochs themselves.
+const LISTEN_EVERY: Duration = Duration::from_millis(10);
 /// News on their way before the thread has to wait for the store.
 const CHANNEL_CAPACITY: usize = 4096;
 /// Epochs that wait for the store; beyond it the thread waits.
@@ -64,6 +67,19 @@ impl Pending {
         self.epochs.is_empty() && self.batches_per_epoch.is_none() && self.checkpoint.is_none()
     }
 
+    /// Takes in what was told; the ending, if that was among it.
+    fn take_in(&mut self, told: impl Iterator<Item = News>) -> Option<Ending> {
+        for news in told {
+            match news {
+                News::Started { batches_per_epoch } => self.batches_per_epoch = Some(batches_per_epoch),
+                News::Epoch(row) => self.epochs.push(row),
+                News::Checkpoint(bytes) => self.checkpoint = Some(bytes),
+                News::Ended(ending) => return Some(*ending),
+            }
+        }
+        None
+    }
+
     fn update(&self) -> ProgressUpdate<'_> {
         ProgressUpdate {
             epochs: &self.epochs,
@@ -79,15 +95,18 @@ impl Recorder<'_> {
     pub(super) async fn run(self, mut news: mpsc::Receiver<News>) {
         let mut pending = Pending::default();
         let mut due = Instant::now() + FIRST_WRITE_AFTER;
+        let mut told = Vec::new();
         let ending = loop {
             tokio::select! {
-                told = news.recv(), if pending.epochs.len() < PENDING_EPOCHS => match told {
-                    Some(News::Started { batches_per_epoch }) => pending.batches_per_epoch = Some(batches_per_epoch),
-                    Some(News::Epoch(row)) => pending.epochs.push(row),
-                    Some(News::Checkpoint(bytes)) => pending.checkpoint = Some(bytes),
-                    Some(News::Ended(ending)) => break *ending,
-                    None => break Ending::internal("the training thread vanished"),
-                },
+                count = news.recv_many(&mut told, CHANNEL_CAPACITY), if pending.epochs.len() < PENDING_EPOCHS => {
+                    if let Some(ending) = pending.take_in(told.drain(..)) {
+                        break ending;
+                    }
+                    if count == 0 {
+                        break Ending::internal("the training thread vanished");
+                    }
+                    sleep(LISTEN_EVERY).await;
+                }
                 () = sleep_until(due), if !pending.is_empty() => {
                     due = Instant::now() + self.write(&mut pending).await;
                 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::fixtures::{HOUSING, IRIS, TRAINED_HOUSING, TRAINED_IRIS, Trained, client, id, upload};
+use crate::client::Answer;
+use crate::fixtures::{HOUSING, IRIS, TRAINED_HOUSING, TRAINED_IRIS, Trained, client, id, iris_job, upload};
+use crate::server::Server;
 use crate::trials;
 
 trials![
@@ -19,6 +21,7 @@ trials![
     csv_rows_come_back_with_the_prediction_added,
     csv_columns_are_found_by_name_in_any_dialect,
     a_formula_in_a_csv_cell_is_not_one_in_the_answer,
+    more_predictions_than_may_wait_are_refused_and_small_ones_are_not,
 ];
 
 fn predict(model: &str, body: Value) -> Value {
@@ -370,4 +373,39 @@ fn a_formula_in_a_csv_cell_is_not_one_in_the_answer() {
         "{:?}",
         records[1]
     );
+}
+
+fn more_predictions_than_may_wait_are_refused_and_small_ones_are_not() {
+    let server = Server::start(&["--max-waiting-predictions", "1"]);
+    let client = server.client();
+    let dataset = upload(&client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let target = format!("/v1/models/{}/predict", Trained::new(&client, dataset, spec).model);
+    let large = json!({"instances": vec![[5.1, 3.5, 1.4, 0.2]; 10_000]}).to_string();
+    // So large that it is refused before it is read.
+    let huge = format!("{large}{}", " ".repeat(1 << 20));
+    let predict = |body: &str| client.post(&*target).body("application/json", body).send();
+    let small = r#"{"instances": [[5.1, 3.5, 1.4, 0.2]]}"#;
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let bodies = (0..40).map(|sender| if sender % 2 == 0 { &large } else { &huge });
+        let senders: Vec<_> = bodies.map(|body| scope.spawn(|| predict(body))).collect();
+        for _ in 0..10 {
+            predict(small).expect(200);
+        }
+        senders
+            .into_iter()
+            .map(|sender| sender.join().expect("an answer"))
+            .collect()
+    });
+    let (answered, refused): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(
+        !answered.is_empty() && !refused.is_empty(),
+        "{} answered",
+        answered.len()
+    );
+    for refusal in refused {
+        assert_eq!(refusal.header("retry-after"), Some("5"));
+        refusal.problem(503, "unavailable");
+    }
+    predict(&huge).expect(200);
 }

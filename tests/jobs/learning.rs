@@ -45,7 +45,12 @@ async fn irises_are_learnt_as_in_the_tutorial_and_predicted_by_name_and_by_posit
     assert_eq!(named.label.as_str(), "setosa");
     assert!(named.probabilities.values()[0] > 0.9);
 
-    let evaluation = yard.serving.evaluate(&yard.tenant, model.id, dataset.id).await.unwrap();
+    let evaluation = yard
+        .serving
+        .evaluation(&yard.tenant, model.id, dataset.id)
+        .await
+        .unwrap();
+    let evaluation = evaluation().unwrap();
     // The moving averages of BatchNormalization lag behind: outside training it is a little worse, as in Keras.
     assert!(evaluation.metrics["accuracy"].unwrap() > 0.9, "{evaluation:?}");
     let matrix = evaluation.confusion_matrix.unwrap().matrix;

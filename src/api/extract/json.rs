@@ -1,7 +1,6 @@
 //! A JSON body, read strictly: the right content type, no more than the limit, one well-formed document.
 
 use std::fmt;
-use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequest, Request};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -9,37 +8,54 @@ use http::{HeaderMap, HeaderValue};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::body::{declared_length, read_limited, too_large};
+use super::body::{BodyLimits, Memory};
 use crate::api::blocking::blocking;
 use crate::api::error::ApiError;
-use crate::api::limits::Limits;
 use crate::domain::problem::{Kind, Place, Problem};
 
 /// A body up to this size is parsed where it arrived, in a millisecond or two; a larger one on a thread that may take its time.
 const QUICK_BYTES: usize = 256 * 1024;
 
-/// The document of a request body. What it means is for the handler: faults of meaning are collected, not met one by one.
+/// How much of JSON bodies is taken.
+#[derive(Clone)]
+pub(crate) struct JsonBodies(pub(crate) BodyLimits);
+
+/// The document of a request body, and its share of the memory for all. What the document means is for the handler: faults
+/// of meaning are collected, not met one by one.
 #[derive(Debug)]
-pub(crate) struct Json(pub(crate) Value);
+pub(crate) struct Json(pub(crate) Value, pub(crate) Memory);
 
 impl<S: Sync> FromRequest<S> for Json
 where
-    Arc<Limits>: FromRef<S>,
+    JsonBodies: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let JsonText(bytes, memory) = JsonText::from_request(request, state).await?;
+        match bytes.len() <= QUICK_BYTES {
+            true => Ok(Self(parse(&bytes)?, memory)),
+            false => blocking(move || Ok(Self(parse(&bytes)?, memory))).await,
+        }
+    }
+}
+
+/// The same before it is parsed.
+#[derive(Debug)]
+pub(crate) struct JsonText(pub(crate) Vec<u8>, pub(crate) Memory);
+
+impl<S: Sync> FromRequest<S> for JsonText
+where
+    JsonBodies: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         check_type(&parts.headers)?;
-        let limit = Arc::<Limits>::from_ref(state).json_body_bytes;
-        if declared_length(&parts.headers).is_some_and(|length| length > limit) {
-            return Err(too_large(limit));
-        }
-        let bytes = read_limited(body, limit).await?;
-        match bytes.len() <= QUICK_BYTES {
-            true => Ok(Self(parse(&bytes)?)),
-            false => blocking(move || Ok(Self(parse(&bytes)?))).await,
-        }
+        let JsonBodies(limits) = JsonBodies::from_ref(state);
+        let (bytes, memory) = limits.read(&parts.headers, body).await?;
+        Ok(Self(bytes, memory))
     }
 }
 

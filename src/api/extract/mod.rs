@@ -7,8 +7,9 @@ mod octets;
 mod query;
 mod tenant;
 
+pub(crate) use body::BodyLimits;
 pub(crate) use id::Id;
-pub(crate) use json::Json;
-pub(crate) use octets::Octets;
+pub(crate) use json::{Json, JsonBodies, JsonText, parse};
+pub(crate) use octets::{Octets, TensorBodies};
 pub(crate) use query::{FromQuery, Query, QueryReader};
 pub(crate) use tenant::Tenant;

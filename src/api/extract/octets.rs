@@ -1,36 +1,35 @@
 //! A body of bytes that are read as a whole: safetensors.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRef, FromRequest, Request};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use super::body::{declared_length, read_limited, too_large};
+use super::body::{BodyLimits, Memory};
 use crate::api::error::ApiError;
-use crate::api::limits::Limits;
 use crate::domain::problem::Kind;
 
 const TYPES: [&str; 2] = ["application/octet-stream", "application/vnd.safetensors"];
 
-/// The bytes of a request body, up to the limit for arrays.
+/// How much of bodies of arrays is taken.
+#[derive(Clone)]
+pub(crate) struct TensorBodies(pub(crate) BodyLimits);
+
+/// The bytes of a request body, and their share of the memory for all.
 #[derive(Debug)]
-pub(crate) struct Octets(pub(crate) Vec<u8>);
+pub(crate) struct Octets(pub(crate) Vec<u8>, pub(crate) Memory);
 
 impl<S: Sync> FromRequest<S> for Octets
 where
-    Arc<Limits>: FromRef<S>,
+    TensorBodies: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         check_type(&parts.headers)?;
-        let limit = Arc::<Limits>::from_ref(state).tensor_body_bytes;
-        if declared_length(&parts.headers).is_some_and(|length| length > limit) {
-            return Err(too_large(limit));
-        }
-        Ok(Self(read_limited(body, limit).await?))
+        let TensorBodies(limits) = TensorBodies::from_ref(state);
+        let (bytes, memory) = limits.read(&parts.headers, body).await?;
+        Ok(Self(bytes, memory))
     }
 }
 

@@ -21,7 +21,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use self::media_type::{TableType, is_gzip, table_type};
 use self::receive::receive;
 use super::AppState;
-use super::blocking::{blocking, reading};
+use super::blocking::{blocking, in_turn};
 use super::error::ApiError;
 use super::extract::body::{broken, declared_length, is_too_slow, too_large};
 use super::extract::{FromQuery, Query, QueryReader, Tenant};
@@ -280,7 +280,9 @@ async fn describe(
         encoding: query.encoding.or(table_type.encoding),
         delimiter: query.delimiter,
     };
-    let (found, content) = reading(&state.table_readers, move || {
+    // An upload has its place among the uploads: it isn't refused once it is received.
+    let turn = state.table_readers.turn().await?;
+    let (found, content) = in_turn(turn, move || {
         let file = File::open(content.path()).map_err(Problem::internal)?;
         Ok((profile(file, &request, &profile::Limits::default())?, content))
     })
