@@ -4,6 +4,8 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod crash_point;
+
 pub mod cli;
 
 pub mod api;

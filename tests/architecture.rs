@@ -8,6 +8,7 @@ use std::path::Path;
 /// Part of `src/` → the parts of this crate that it may name besides itself. The longest fitting entry counts.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lib.rs", &[]),
+    ("crash_point.rs", &[]),
     ("main.rs", &["cli"]),
     // The client verbs and the demo know a server by its HTTP API only.
     ("cli/", &[]),

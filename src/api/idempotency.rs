@@ -1,11 +1,12 @@
 //! `Idempotency-Key`: a creating request that is sent again gets its first answer again, and creates nothing.
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 use utoipa::IntoParams;
@@ -15,15 +16,12 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use super::error::ApiError;
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
-use crate::store::{Reply, Store, StoredAnswer};
+use crate::store::{Keep, Reply, Store, StoredAnswer};
 
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Told to clients that get an answer a second time.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-/// What of an answer's headers is kept; the rest is made anew for every answer.
-const KEPT_HEADERS: [HeaderName; 2] = [CONTENT_TYPE, LOCATION];
 
 /// The request's key, if it has one, and what but the body tells the request from others.
 #[derive(Debug)]
@@ -81,48 +79,63 @@ fn read_key(value: &HeaderValue) -> Result<String, ApiError> {
 }
 
 impl Idempotency {
-    /// The answer of `make`, or, when the key came before with the same request, the answer it got then.
+    /// The answer about the thing that `make` makes, or, when the key came before with the same request, the answer it got
+    /// then.
     ///
-    /// `body` stands for the request's body: equal for equal bodies, different for different ones. Only a success is
-    /// kept; after a refusal the key is free, for the request as it should have been. What was begun is finished even
-    /// when the client hangs up meanwhile: it will ask again.
-    pub(super) async fn once(
+    /// `body` stands for the request's body: equal for equal bodies, different for different ones. `make` has the answer
+    /// kept in the transaction that makes the thing; after a refusal the key is free, for the request as it should have
+    /// been. What was begun is finished even when the client hangs up meanwhile: it will ask again.
+    pub(super) async fn once<T, F>(
         self,
         store: &Store,
         tenant: &TenantId,
         body: &str,
-        make: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
-    ) -> Result<Response, ApiError> {
-        let Some(key) = self.key else { return finish(make).await };
-        let fingerprint = fingerprint(&self.request_line, body);
-        match store.reserve_key(tenant, &key, &fingerprint).await? {
-            Reply::Fresh(reservation) => {
-                let make_and_keep = async move {
-                    let (response, answer) = stored(make.await?).await?;
-                    if let Some(answer) = answer {
-                        reservation.complete(answer).await?;
-                    }
-                    Ok(response)
-                };
-                finish(make_and_keep).await
-            }
-            Reply::Replay(answer) => replay(answer),
-            Reply::InFlight => {
-                let detail = "The first request with this Idempotency-Key is still under way; ask again in a moment.";
-                Err(ApiError::new(Kind::Conflict, detail))
-            }
-            Reply::Mismatch => {
-                let detail = "This Idempotency-Key was used for another request; a new request needs a new key.";
-                Err(ApiError::new(Kind::IdempotencyMismatch, detail))
+        answer: fn(&T) -> StoredAnswer,
+        make: impl FnOnce(Option<Keep<T>>) -> F,
+    ) -> Result<Response, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        let mut keep = None;
+        if let Some(key) = self.key {
+            let fingerprint = fingerprint(&self.request_line, body);
+            match store.reserve_key(tenant, &key, &fingerprint).await? {
+                Reply::Fresh(reservation) => keep = Some(reservation.keep(answer)),
+                Reply::Replay(answer) => return replayed(answer),
+                Reply::InFlight => return Ok(in_flight()),
+                Reply::Mismatch => {
+                    let detail = "This Idempotency-Key was used for another request; a new request needs a new key.";
+                    return Err(ApiError::new(Kind::IdempotencyMismatch, detail));
+                }
             }
         }
+        let made = finish(make(keep)).await?;
+        response(answer(&made))
+    }
+}
+
+fn in_flight() -> Response {
+    let detail = "The first request with this Idempotency-Key is still under way; ask again in a moment.";
+    ([(RETRY_AFTER, "1")], ApiError::new(Kind::Conflict, detail)).into_response()
+}
+
+/// The answer about a new thing and its place.
+pub(super) fn created(status: StatusCode, location: String, thing: &impl Serialize) -> StoredAnswer {
+    StoredAnswer {
+        status: status.as_u16(),
+        headers: vec![
+            (CONTENT_TYPE.to_string(), "application/json".to_owned()),
+            (LOCATION.to_string(), location),
+        ],
+        body: serde_json::to_vec(thing).expect("the server's own nouns are JSON"),
     }
 }
 
 /// Runs to the end in a task of its own, whatever becomes of the connection.
-pub(super) async fn finish(
-    make: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
-) -> Result<Response, ApiError> {
+pub(super) async fn finish<T: Send + 'static>(
+    make: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
     tokio::spawn(make.in_current_span()).await.map_err(Problem::internal)?
 }
 
@@ -135,24 +148,7 @@ fn fingerprint(request_line: &str, body: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The answer, and what to keep of it when it is a success.
-async fn stored(response: Response) -> Result<(Response, Option<StoredAnswer>), ApiError> {
-    if !response.status().is_success() {
-        return Ok((response, None));
-    }
-    let (parts, body) = response.into_parts();
-    // The answers of creating requests are a document each, made in memory.
-    let body = to_bytes(body, usize::MAX).await.map_err(Problem::internal)?;
-    let header = |name: &HeaderName| Some((name.to_string(), parts.headers.get(name)?.to_str().ok()?.to_owned()));
-    let answer = StoredAnswer {
-        status: parts.status.as_u16(),
-        headers: KEPT_HEADERS.iter().filter_map(header).collect(),
-        body: body.to_vec(),
-    };
-    Ok((Response::from_parts(parts, Body::from(body)), Some(answer)))
-}
-
-fn replay(answer: StoredAnswer) -> Result<Response, ApiError> {
+fn response(answer: StoredAnswer) -> Result<Response, ApiError> {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).map_err(Problem::internal)?;
     for (name, value) in answer.headers {
@@ -160,6 +156,11 @@ fn replay(answer: StoredAnswer) -> Result<Response, ApiError> {
         let value = HeaderValue::try_from(value).map_err(Problem::internal)?;
         response.headers_mut().insert(name, value);
     }
+    Ok(response)
+}
+
+fn replayed(answer: StoredAnswer) -> Result<Response, ApiError> {
+    let mut response = response(answer)?;
     response
         .headers_mut()
         .insert(REPLAYED, HeaderValue::from_static("true"));
@@ -168,8 +169,7 @@ fn replay(answer: StoredAnswer) -> Result<Response, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use axum::Json;
-    use axum::response::IntoResponse;
+    use axum::body::to_bytes;
 
     use super::*;
 
@@ -191,22 +191,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_replayed_answer_is_the_first_one() {
-        let first = (StatusCode::CREATED, [(LOCATION, "/v1/jobs/1")], Json([1, 2])).into_response();
-        let (first, answer) = stored(first).await.unwrap();
-        let again = replay(answer.unwrap()).unwrap();
-        assert_eq!(again.status(), first.status());
-        for name in KEPT_HEADERS {
-            assert_eq!(again.headers()[&name], first.headers()[&name]);
-        }
-        let bodies = [first, again].map(|response| to_bytes(response.into_body(), 100));
-        let [first, again] = bodies.map(futures_util::FutureExt::now_or_never);
-        assert_eq!(first.unwrap().unwrap(), again.unwrap().unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_refusal_is_not_kept() {
-        let refused = (StatusCode::UNPROCESSABLE_ENTITY, "no").into_response();
-        assert!(stored(refused).await.unwrap().1.is_none());
+    async fn an_answer_is_a_document_with_its_place() {
+        let answer = created(StatusCode::CREATED, "/v1/jobs/1".to_owned(), &[1, 2]);
+        let again = replayed(answer.clone()).unwrap();
+        assert_eq!(again.headers()[&REPLAYED], "true");
+        let first = response(answer).unwrap();
+        assert_eq!(
+            (first.status(), first.headers().get(&REPLAYED)),
+            (StatusCode::CREATED, None)
+        );
+        assert_eq!(first.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(first.headers()[LOCATION], "/v1/jobs/1");
+        assert_eq!(to_bytes(first.into_body(), 100).await.unwrap(), "[1,2]");
     }
 }

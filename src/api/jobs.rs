@@ -6,7 +6,6 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::LOCATION;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -14,13 +13,14 @@ use utoipa::{IntoParams, ToSchema};
 use super::AppState;
 use super::error::ApiError;
 use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
-use super::idempotency::Idempotency;
+use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::pagination::{List, PageQuery};
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::{Job, JobError, JobStatus, Progress};
 use crate::domain::job_request::JobRequest;
 use crate::domain::job_spec::JobSpec;
+use crate::store::StoredAnswer;
 use crate::training::DryRun;
 
 /// A training job.
@@ -155,12 +155,15 @@ pub(super) async fn create_job(
         return Ok(Answer(state.runner.dry_run(&tenant, request).await?).into_response());
     }
     let (store, owner) = (state.store.clone(), tenant.clone());
-    let make = async move {
-        let job = state.runner.submit(&owner, request).await?;
-        let location = [(LOCATION, format!("/v1/jobs/{}", job.id))];
-        Ok((StatusCode::ACCEPTED, location, Answer(JobView::from(job))).into_response())
-    };
-    idempotency.once(&store, &tenant, &document.to_string(), make).await
+    let make = |keep| async move { Ok(state.runner.submit(&owner, request, keep).await?) };
+    idempotency
+        .once(&store, &tenant, &document.to_string(), queued, make)
+        .await
+}
+
+fn queued(job: &Job) -> StoredAnswer {
+    let location = format!("/v1/jobs/{}", job.id);
+    created(StatusCode::ACCEPTED, location, &JobView::from(job.clone()))
 }
 
 /// Which jobs of the list.

@@ -4,13 +4,12 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::LOCATION;
 use utoipa::IntoParams;
 
 use super::AppState;
 use super::error::ApiError;
 use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
-use super::idempotency::Idempotency;
+use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::models::Weights;
 use super::session_calls::timing;
@@ -18,6 +17,7 @@ use crate::domain::id::SessionId;
 use crate::domain::job_request::MAX_NAME_CHARS;
 use crate::domain::model::Model;
 use crate::domain::session::Session;
+use crate::store::StoredAnswer;
 use crate::training::session::{Call, NewSession, SetWeightsRequest, StepAnswer};
 
 /// Begin a session
@@ -67,12 +67,14 @@ pub(super) async fn create_session(
 ) -> Result<Response, ApiError> {
     let new = NewSession::read(&document)?;
     let (store, owner) = (state.store.clone(), tenant.clone());
-    let make = async move {
-        let session = state.sessions.create(&owner, new).await?;
-        let location = [(LOCATION, format!("/v1/sessions/{}", session.id))];
-        Ok((StatusCode::CREATED, location, Answer(session)).into_response())
-    };
-    idempotency.once(&store, &tenant, &document.to_string(), make).await
+    let make = |keep| async move { Ok(state.sessions.create(&owner, new, keep).await?) };
+    idempotency
+        .once(&store, &tenant, &document.to_string(), begun, make)
+        .await
+}
+
+fn begun(session: &Session) -> StoredAnswer {
+    created(StatusCode::CREATED, format!("/v1/sessions/{}", session.id), session)
 }
 
 /// Get a session
@@ -216,10 +218,10 @@ pub(super) async fn save_session(
     idempotency: Idempotency,
 ) -> Result<Response, ApiError> {
     let (store, owner) = (state.store.clone(), tenant.clone());
-    let make = async move {
-        let model = state.sessions.save(&owner, id, query.name).await?;
-        let location = [(LOCATION, format!("/v1/models/{}", model.id))];
-        Ok((StatusCode::CREATED, location, Answer(model)).into_response())
-    };
-    idempotency.once(&store, &tenant, "", make).await
+    let make = |keep| async move { Ok(state.sessions.save(&owner, id, query.name, keep).await?) };
+    idempotency.once(&store, &tenant, "", saved, make).await
+}
+
+fn saved(model: &Model) -> StoredAnswer {
+    created(StatusCode::CREATED, format!("/v1/models/{}", model.id), model)
 }

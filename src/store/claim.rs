@@ -7,6 +7,7 @@ use super::artifacts::read_artifact;
 use super::column::{bigint, parsed, unsigned};
 use super::moves::{existing_job, move_job};
 use super::{Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobStatus};
 use crate::domain::tenant::TenantId;
@@ -62,6 +63,7 @@ impl Store {
         move_job(&mut write, &tenant, id, JobStatus::Queued, JobStatus::Running).await?;
         let claim = take(&mut write, tenant, id, owner).await?;
         self.database().commit(write).await?;
+        crash_point!("job-claimed");
         Ok(Some(claim))
     }
 

@@ -6,7 +6,8 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::column::{bigint, from_json, parsed, to_json, unsigned};
 use super::jobs::unfinished_job_on;
-use super::{Deletion, StagedBlob, Store, StoreError};
+use super::{Deletion, Keep, StagedBlob, Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::dataset::Dataset;
 use crate::domain::id::DatasetId;
 use crate::domain::page::{Page, PageRequest};
@@ -47,9 +48,10 @@ impl Store {
         tenant: &TenantId,
         dataset: &Dataset,
         content: StagedBlob,
+        keep: Option<&Keep<Dataset>>,
     ) -> Result<(), StoreError> {
         let mut writer = self.database().writer().await?;
-        let inserted = self.place_and_insert(&mut writer, tenant, dataset, content).await;
+        let inserted = self.place_and_insert(&mut writer, tenant, dataset, content, keep).await;
         if inserted.is_err()
             && let Err(error) = self.remove_unnamed_blob(&mut writer, &dataset.sha256).await
         {
@@ -66,10 +68,12 @@ impl Store {
         tenant: &TenantId,
         dataset: &Dataset,
         content: StagedBlob,
+        keep: Option<&Keep<Dataset>>,
     ) -> Result<(), StoreError> {
         self.database().check_room(0)?;
         let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
         self.blobs().place(content)?;
+        crash_point!("dataset-placed");
         sqlx::query(
             "INSERT INTO datasets (tenant, id, name, row_count, size_bytes, sha256, source, columns, created_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -85,7 +89,12 @@ impl Store {
         .bind(dataset.created_at.to_string())
         .execute(&mut *write)
         .await?;
-        Ok(write.commit().await?)
+        if let Some(keep) = keep {
+            keep.insert(&mut write, dataset).await?;
+        }
+        write.commit().await?;
+        crash_point!("dataset-committed");
+        Ok(())
     }
 
     pub async fn get_dataset(&self, tenant: &TenantId, id: DatasetId) -> Result<Option<Dataset>, StoreError> {
@@ -132,6 +141,7 @@ impl Store {
                 .fetch_optional(&mut *write)
                 .await?;
         write.commit().await?;
+        crash_point!("dataset-deleted");
         let Some(sha256) = sha256 else {
             return Ok(Deletion::NotFound);
         };
@@ -226,7 +236,7 @@ mod tests {
             id: first.id,
             ..samples::dataset_of(&content)
         };
-        store.insert_dataset(&tenant, &twin, content).await.unwrap_err();
+        store.insert_dataset(&tenant, &twin, content, None).await.unwrap_err();
         assert_eq!(std::fs::read_dir(directory.path().join("blobs")).unwrap().count(), 1);
         assert!(store.blobs().open(&first.sha256).is_ok());
     }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use sqlx::SqliteConnection;
 
 use super::column::{from_json, to_json, unsigned};
 use super::{Store, StoreError};
@@ -24,7 +25,7 @@ pub struct StoredAnswer {
 /// What to do with a request that carries a key.
 #[derive(Debug)]
 pub enum Reply {
-    /// Do it, and then complete the reservation.
+    /// Do it, and keep the answer with what it makes.
     Fresh(Reservation),
     /// The first request with this key is still under way.
     InFlight,
@@ -111,12 +112,33 @@ impl Store {
     }
 }
 
+/// Keeps the answer about a new `T` in the very transaction that makes it: whoever was cut off by a crash and asks again
+/// gets the thing or has it made, but never a second one.
+#[derive(Debug)]
+pub struct Keep<T> {
+    reservation: Reservation,
+    answer: fn(&T) -> StoredAnswer,
+}
+
 impl Reservation {
-    /// Keeps the answer for those who send the request again.
-    pub async fn complete(self, answer: StoredAnswer) -> Result<(), StoreError> {
+    /// `answer`: what is answered about the thing.
+    pub fn keep<T>(self, answer: fn(&T) -> StoredAnswer) -> Keep<T> {
+        Keep {
+            reservation: self,
+            answer,
+        }
+    }
+}
+
+impl<T> Keep<T> {
+    pub(super) async fn insert(&self, write: &mut SqliteConnection, thing: &T) -> Result<(), StoreError> {
         let now_s = Timestamp::now().as_second();
-        let (tenant, key) = &self.key;
-        let mut write = self.store.database().begin().await?;
+        let answer = (self.answer)(thing);
+        let Reservation {
+            key: (tenant, key),
+            fingerprint,
+            ..
+        } = &self.reservation;
         sqlx::query("DELETE FROM answers WHERE expires_at_s <= $1")
             .bind(now_s)
             .execute(&mut *write)
@@ -127,14 +149,14 @@ impl Reservation {
         )
         .bind(tenant.as_str())
         .bind(key)
-        .bind(&self.fingerprint)
+        .bind(fingerprint)
         .bind(i64::from(answer.status))
         .bind(to_json(&answer.headers))
         .bind(answer.body)
         .bind(now_s + KEPT_S)
-        .execute(&mut *write)
+        .execute(write)
         .await?;
-        self.store.database().commit(write).await
+        Ok(())
     }
 }
 
@@ -157,6 +179,15 @@ mod tests {
         }
     }
 
+    /// Keeps the answer, as a creating transaction does.
+    async fn complete(reservation: Reservation) {
+        let store = reservation.store.clone();
+        let keep = reservation.keep(|()| answer());
+        let mut write = store.database().begin().await.unwrap();
+        keep.insert(&mut write, &()).await.unwrap();
+        store.database().commit(write).await.unwrap();
+    }
+
     async fn reserve(store: &Store, key: &str, fingerprint: &str) -> Reply {
         store.reserve_key(&samples::tenant(), key, fingerprint).await.unwrap()
     }
@@ -171,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_completed_request_is_answered_again_even_after_a_crash() {
         let (directory, store) = samples::open().await;
-        fresh(&store, "key", "a").await.complete(answer()).await.unwrap();
+        complete(fresh(&store, "key", "a").await).await;
         let store = samples::crash(&directory, store).await;
         assert!(matches!(reserve(&store, "key", "a").await, Reply::Replay(given) if given == answer()));
         assert!(matches!(reserve(&store, "key", "b").await, Reply::Mismatch));
@@ -196,7 +227,7 @@ mod tests {
         let one = async || match reserve(&store, "key", "a").await {
             Reply::Fresh(reservation) => {
                 tokio::task::yield_now().await;
-                reservation.complete(answer()).await.unwrap();
+                complete(reservation).await;
                 1
             }
             Reply::InFlight | Reply::Replay(_) => 0,
@@ -221,7 +252,7 @@ mod tests {
                     }
                 }
             });
-            first.complete(answer()).await.unwrap();
+            complete(first).await;
             assert!(second.await.unwrap(), "{key} was given to both");
         }
     }
@@ -229,12 +260,12 @@ mod tests {
     #[tokio::test]
     async fn an_answer_expires() {
         let (_directory, store) = samples::open().await;
-        fresh(&store, "key", "a").await.complete(answer()).await.unwrap();
+        complete(fresh(&store, "key", "a").await).await;
         let mut write = store.database().begin().await.unwrap();
         let age = sqlx::query("UPDATE answers SET expires_at_s = expires_at_s - $1").bind(KEPT_S);
         age.execute(&mut *write).await.unwrap();
         store.database().commit(write).await.unwrap();
-        fresh(&store, "key", "b").await.complete(answer()).await.unwrap();
+        complete(fresh(&store, "key", "b").await).await;
         assert!(matches!(reserve(&store, "key", "b").await, Reply::Replay(_)));
     }
 }

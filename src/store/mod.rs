@@ -36,7 +36,7 @@ use database::Database;
 use disk::Disk;
 pub use error::StoreError;
 use idempotency::InFlight;
-pub use idempotency::{Reply, Reservation, StoredAnswer};
+pub use idempotency::{Keep, Reply, Reservation, StoredAnswer};
 pub use keys::FoundKey;
 pub use moves::Move;
 pub use outcome::{NewModel, Outcome, Settled};
@@ -217,7 +217,10 @@ mod tests {
         assert_eq!(store.request_resume(&other, job).await.unwrap(), Move::NotFound);
         assert_eq!(store.delete_dataset(&other, dataset).await.unwrap(), Deletion::NotFound);
         assert_eq!(store.delete_model(&other, id).await.unwrap(), Deletion::NotFound);
-        let foreign = store.insert_job(&other, samples::new_job(dataset), 9).await.unwrap();
+        let foreign = store
+            .insert_job(&other, samples::new_job(dataset), 9, None)
+            .await
+            .unwrap();
         assert_eq!(foreign, Submission::DatasetGone(dataset));
         assert!(store.get_model(&samples::tenant(), id).await.unwrap().is_some());
     }

@@ -6,7 +6,8 @@ use super::artifacts::{Staged, delete_artifact, insert_last_chunk, read_artifact
 use super::column::{from_json, parsed, to_json};
 use super::jobs::unfinished_job_from;
 use super::outcome::NewModel;
-use super::{Deletion, Store, StoreError};
+use super::{Deletion, Keep, Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::id::ModelId;
 use crate::domain::model::{Model, ModelParts};
 use crate::domain::page::{Page, PageRequest};
@@ -49,10 +50,15 @@ impl Store {
     }
 
     /// Stores a model that no job made.
-    pub async fn insert_model(&self, tenant: &TenantId, new: &NewModel) -> Result<(), StoreError> {
+    pub async fn insert_model(
+        &self,
+        tenant: &TenantId,
+        new: &NewModel,
+        keep: Option<&Keep<Model>>,
+    ) -> Result<(), StoreError> {
         let artifacts = [&new.parts.weights[..], &new.parts.optimizer_state[..]];
         let staged = self.stage_artifacts(tenant, &artifacts).await?;
-        let stored = self.insert_staged_model(tenant, new, &staged).await;
+        let stored = self.insert_staged_model(tenant, new, &staged, keep).await;
         if stored.is_err() {
             self.discard_staged(tenant, &staged).await;
         }
@@ -64,10 +70,17 @@ impl Store {
         tenant: &TenantId,
         new: &NewModel,
         staged: &[Staged<'_>],
+        keep: Option<&Keep<Model>>,
     ) -> Result<(), StoreError> {
         let mut write = self.database().begin().await?;
         insert_model(&mut write, tenant, new, &staged[0], &staged[1]).await?;
-        self.database().commit(write).await
+        if let Some(keep) = keep {
+            keep.insert(&mut write, &new.model).await?;
+        }
+        crash_point!("model-inserted");
+        self.database().commit(write).await?;
+        crash_point!("model-committed");
+        Ok(())
     }
 
     /// Deletes a model that no unfinished job continues.

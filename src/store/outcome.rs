@@ -8,6 +8,7 @@ use super::models::insert_model;
 use super::moves::{existing_job, has_checkpoint, move_job};
 use super::progress::{ProgressUpdate, held, write_progress};
 use super::{Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::job::{Job, JobError, JobStatus};
 use crate::domain::model::{Model, ModelParts};
 
@@ -111,7 +112,9 @@ impl Store {
             move_job(&mut write, tenant, id, held.status, next).await?;
         }
         let job = existing_job(&mut write, tenant, id).await?;
+        crash_point!("outcome-written");
         self.database().commit(write).await?;
+        crash_point!("outcome-committed");
         Ok(Settled::Stored(Box::new(job)))
     }
 }

@@ -8,6 +8,7 @@ use super::column::{bigint, unsigned};
 use super::events::{append_epochs, metrics_json};
 use super::jobs::read_status;
 use super::{Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::event::EpochRow;
 use crate::domain::id::JobId;
 use crate::domain::job::JobStatus;
@@ -64,7 +65,14 @@ impl Store {
             return Ok(Hold::Lost);
         };
         write_progress(&mut write, claim, held, update, checkpoint).await?;
+        if checkpoint.is_some() {
+            crash_point!("checkpoint-written");
+        }
         self.database().commit(write).await?;
+        if checkpoint.is_some() {
+            crash_point!("checkpoint-committed");
+        }
+        crash_point!("epochs-committed");
         Ok(Hold::Mine(held.status))
     }
 }

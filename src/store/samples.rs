@@ -64,7 +64,7 @@ pub(super) fn dataset_of(content: &StagedBlob) -> Dataset {
 pub(super) async fn dataset(store: &Store, tenant: &TenantId, content: &[u8]) -> Dataset {
     let content = stage(store, content);
     let dataset = dataset_of(&content);
-    store.insert_dataset(tenant, &dataset, content).await.unwrap();
+    store.insert_dataset(tenant, &dataset, content, None).await.unwrap();
     dataset
 }
 
@@ -88,7 +88,7 @@ pub(super) fn new_job(dataset: DatasetId) -> NewJob {
 }
 
 pub(super) async fn insert(store: &Store, tenant: &TenantId, new: NewJob) -> Job {
-    match store.insert_job(tenant, new, 1_000).await.unwrap() {
+    match store.insert_job(tenant, new, 1_000, None).await.unwrap() {
         Submission::Queued(job) => *job,
         other => panic!("{other:?}"),
     }

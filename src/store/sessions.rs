@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::column::{bigint, from_json, parsed, to_json};
-use super::{Store, StoreError};
+use super::{Keep, Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::id::SessionId;
-use crate::domain::session::SessionOrigin;
+use crate::domain::session::{Session, SessionOrigin};
 use crate::domain::tenant::TenantId;
 
 /// The folder of sessions' states. All its work blocks.
@@ -38,7 +39,9 @@ impl SessionFiles {
             .write(true)
             .open(self.path(id, calls % 2))?;
         file.write_all(state)?;
-        Ok(file.set_len(state.len() as u64)?)
+        file.set_len(state.len() as u64)?;
+        crash_point!("session-written");
+        Ok(())
     }
 
     /// The states that are stored, in no order; one may be cut short.
@@ -105,12 +108,14 @@ impl Store {
         &self.0.sessions
     }
 
-    /// Stores a new session whose first state is written, unless its tenant has `max_sessions`: then false.
+    /// Stores a new session whose first state is written, unless its tenant has `max_sessions`: then false. `keep` is kept
+    /// with the session as its client sees it.
     pub async fn insert_session(
         &self,
         tenant: &TenantId,
         origin: &SessionOrigin,
         max_sessions: u64,
+        keep: Option<(&Keep<Session>, &Session)>,
     ) -> Result<bool, StoreError> {
         let mut write = self.database().begin().await?;
         let inserted = sqlx::query(
@@ -124,8 +129,11 @@ impl Store {
         .bind(bigint(max_sessions))
         .execute(&mut *write)
         .await?;
-        self.database().commit(write).await?;
         let has_room = inserted.rows_affected() == 1;
+        if has_room && let Some((keep, session)) = keep {
+            keep.insert(&mut write, session).await?;
+        }
+        self.database().commit(write).await?;
         if !has_room {
             self.session_files().remove(origin.id)?;
         }
@@ -210,7 +218,12 @@ mod tests {
         {
             store.session_files().write(origin.id, calls as u64, state).unwrap();
         }
-        assert!(store.insert_session(&samples::tenant(), &origin, 9).await.unwrap());
+        assert!(
+            store
+                .insert_session(&samples::tenant(), &origin, 9, None)
+                .await
+                .unwrap()
+        );
         let store = samples::crash(&directory, store).await;
         assert_eq!(
             store.session_origin(&samples::tenant(), origin.id).await.unwrap(),
@@ -230,13 +243,16 @@ mod tests {
         let (_directory, store) = samples::open().await;
         for fits in [true, true, false] {
             assert_eq!(
-                store.insert_session(&samples::tenant(), &origin(), 2).await.unwrap(),
+                store
+                    .insert_session(&samples::tenant(), &origin(), 2, None)
+                    .await
+                    .unwrap(),
                 fits
             );
         }
         assert!(
             store
-                .insert_session(&TenantId::new("other"), &origin(), 2)
+                .insert_session(&TenantId::new("other"), &origin(), 2, None)
                 .await
                 .unwrap()
         );
@@ -250,7 +266,7 @@ mod tests {
             store.session_files().write(origin.id, 0, b"state").unwrap();
         }
         for origin in [&kept, &deleted] {
-            assert!(store.insert_session(&samples::tenant(), origin, 9).await.unwrap());
+            assert!(store.insert_session(&samples::tenant(), origin, 9, None).await.unwrap());
         }
         assert!(!store.delete_session(&TenantId::new("other"), deleted.id).await.unwrap());
         assert!(store.delete_session(&samples::tenant(), deleted.id).await.unwrap());

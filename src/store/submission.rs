@@ -7,7 +7,8 @@ use super::artifacts::{Staged, insert_last_chunk};
 use super::column::{bigint, to_json, unsigned};
 use super::events::append_event;
 use super::moves::{existing_job, status_event};
-use super::{Store, StoreError};
+use super::{Keep, Store, StoreError};
+use crate::crash_point::crash_point;
 use crate::domain::event::EventKind;
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::{Job, JobStatus};
@@ -42,10 +43,17 @@ pub enum Submission {
 
 impl Store {
     /// Puts a job at the end of the queue, unless `max_waiting` jobs of its tenant are in it.
-    pub async fn insert_job(&self, tenant: &TenantId, new: NewJob, max_waiting: u64) -> Result<Submission, StoreError> {
+    pub async fn insert_job(
+        &self,
+        tenant: &TenantId,
+        new: NewJob,
+        max_waiting: u64,
+        keep: Option<&Keep<Job>>,
+    ) -> Result<Submission, StoreError> {
         let initial_weights: Vec<&[u8]> = new.initial_weights.as_deref().into_iter().collect();
         let staged = self.stage_artifacts(tenant, &initial_weights).await?;
-        let submission = self.insert_staged_job(tenant, &new, staged.first(), max_waiting).await;
+        let inserted = self.insert_staged_job(tenant, &new, staged.first(), max_waiting, keep);
+        let submission = inserted.await;
         if !matches!(submission, Ok(Submission::Queued(_))) {
             self.discard_staged(tenant, &staged).await;
         }
@@ -58,6 +66,7 @@ impl Store {
         new: &NewJob,
         initial_weights: Option<&Staged<'_>>,
         max_waiting: u64,
+        keep: Option<&Keep<Job>>,
     ) -> Result<Submission, StoreError> {
         let mut write = self.database().begin().await?;
         if let Some(refusal) = refusal(&mut write, tenant, &new.spec, max_waiting).await? {
@@ -76,7 +85,12 @@ impl Store {
         let queued = status_event(JobStatus::Queued, 0);
         append_event(&mut write, tenant, new.id, EventKind::Status, &queued).await?;
         let job = existing_job(&mut write, tenant, new.id).await?;
+        if let Some(keep) = keep {
+            keep.insert(&mut write, &job).await?;
+        }
+        crash_point!("job-inserted");
         self.database().commit(write).await?;
+        crash_point!("job-committed");
         Ok(Submission::Queued(Box::new(job)))
     }
 }
@@ -177,7 +191,7 @@ mod tests {
         let (_directory, store) = samples::open().await;
         let claim = samples::running(&store).await;
         let (tenant, dataset) = (claim.tenant.clone(), claim.job.dataset);
-        let insert = async |new: NewJob, max_waiting| store.insert_job(&tenant, new, max_waiting).await.unwrap();
+        let insert = async |new: NewJob, max_waiting| store.insert_job(&tenant, new, max_waiting, None).await.unwrap();
         assert_eq!(
             insert(samples::new_job(dataset), 0).await,
             Submission::QueueFull { waiting: 0 }

@@ -12,11 +12,16 @@ use crate::domain::job_spec::{JobSpec, ValidationSpec};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
-use crate::store::{NewJob, Submission};
+use crate::store::{Keep, NewJob, Submission};
 
 impl Runner {
     /// Checks a job, stores it as queued and has it started when its turn comes.
-    pub async fn submit(&self, tenant: &TenantId, mut request: JobRequest) -> Result<Job, Problem> {
+    pub async fn submit(
+        &self,
+        tenant: &TenantId,
+        mut request: JobRequest,
+        keep: Option<Keep<Job>>,
+    ) -> Result<Job, Problem> {
         let (id, name) = (JobId::generate(), request.name.take());
         let (admitted, dataset) = self.admit(tenant, request).await?;
         let new = NewJob {
@@ -28,7 +33,8 @@ impl Runner {
                 .map(|weights| artifact::seal(Artifact::Weights, &weights)),
             memory_bytes: admitted.memory_bytes,
         };
-        match self.0.store.insert_job(tenant, new, self.0.options.max_waiting).await? {
+        let max_waiting = self.0.options.max_waiting;
+        match self.0.store.insert_job(tenant, new, max_waiting, keep.as_ref()).await? {
             Submission::Queued(job) => {
                 self.0.changed(id);
                 self.0.wake();

@@ -184,7 +184,7 @@ mod tests {
             columns: found.columns,
         };
         store
-            .insert_dataset(&TenantId::default(), &dataset, staged)
+            .insert_dataset(&TenantId::default(), &dataset, staged, None)
             .await
             .unwrap();
         dataset
@@ -211,7 +211,7 @@ mod tests {
             initial_weights: None,
             memory_bytes: 0,
         };
-        let submitted = store.insert_job(&TenantId::default(), new, 9).await.unwrap();
+        let submitted = store.insert_job(&TenantId::default(), new, 9, None).await.unwrap();
         assert!(matches!(submitted, Submission::Queued(_)));
         let claim = store.claim_next("worker", u64::MAX).await.unwrap().unwrap();
         (folder, store, claim)

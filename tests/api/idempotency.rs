@@ -68,7 +68,10 @@ fn a_hundred_equal_requests_at_once_make_one_job() {
         match answer.status {
             202 => drop(made.insert(id(&answer.json()).to_owned())),
             // The first of them is still under way.
-            _ => drop(answer.problem(409, "conflict")),
+            _ => {
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                answer.problem(409, "conflict");
+            }
         }
     }
     assert_eq!(made.len(), 1, "{made:?}");

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -21,7 +22,7 @@ impl Server {
     pub(crate) fn start(flags: &[&str]) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let log = data.path().join("server.log");
-        let (child, address) = spawn(&data.path().join("data"), &log, flags);
+        let (child, address) = spawn(&data.path().join("data"), &log, flags, "");
         Self {
             child,
             data,
@@ -58,7 +59,26 @@ impl Server {
 
     /// A new process over the same data directory, once the old one has ended.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags);
+        self.restart_to_die_at("");
+    }
+
+    /// The same; it dies where `FAILPOINTS` has it die, if it was built with them.
+    pub(crate) fn restart_to_die_at(&mut self, failpoints: &str) {
+        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags, failpoints);
+    }
+
+    /// Waits for the process to die by itself.
+    #[allow(dead_code, reason = "for the crash tests alone")]
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn await_death(&mut self, at_most: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + at_most;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("it is our child") {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
     }
 
     /// kill -9.
@@ -84,7 +104,7 @@ impl Drop for Server {
 }
 
 /// Starts the process and waits for the line on stdout that says where it listens.
-fn spawn(data: &Path, log: &Path, flags: &[impl AsRef<OsStr>]) -> (Child, String) {
+fn spawn(data: &Path, log: &Path, flags: &[impl AsRef<OsStr>], failpoints: &str) -> (Child, String) {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -94,6 +114,7 @@ fn spawn(data: &Path, log: &Path, flags: &[impl AsRef<OsStr>]) -> (Child, String
         .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .args(flags)
+        .env("FAILPOINTS", failpoints)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -72,6 +72,21 @@ impl Client {
         Ok(serde_json::from_slice(&body).expect("JSON"))
     }
 
+    /// A document sent and one answered.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn send_json(&self, target: &str, body: String) -> Result<Value, Unanswered> {
+        let request = self.http.post(format!("{}{target}", self.address)).body(body);
+        let (status, body) = self.send(request.header("content-type", "application/json"))?;
+        assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn delete(&self, target: &str) -> Result<u16, Unanswered> {
+        let deleted = self.send(self.http.delete(format!("{}{target}", self.address)))?;
+        Ok(deleted.0)
+    }
+
     /// Moves a job; `None` when its state has no such move any more.
     pub(crate) fn post(&self, target: &str) -> Option<Value> {
         let request = self.http.post(format!("{}{target}", self.address));

@@ -1,5 +1,6 @@
 //! Promises 2 and 6: a run interrupted any number of times is the uninterrupted one, and a crash costs little.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -57,10 +58,20 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
     let undisturbed = client.outcome(&client.wait(&submit(&client, &spec, "undisturbed")));
     let job = submit(&client, &spec, "disturbed");
     let mut random = seeded();
-    let (mut last_event, mut interruptions) = (0, 0);
+    let (mut last_event, mut attempt, mut interruptions) = (0, 1, 0);
+    // Events that were stored before a crash come first: an epoch counts once the new attempt has begun.
+    let an_epoch_of = |client: &Client, attempt: u64, last: u64| {
+        let runs =
+            |kind: &str, data: &Value| kind == "status" && data["status"] == "running" && data["attempt"] == attempt;
+        let begun = Cell::new(false);
+        client.follow(&job, last, |kind, data| {
+            begun.set(begun.get() || runs(kind, data));
+            kind == "done" || (begun.get() && kind == "epoch")
+        })
+    };
     for _ in 0..kills() / 2 {
         let client = Client::new(server.address());
-        last_event = client.follow(&job, last_event, |kind, _| kind == "epoch" || kind == "done");
+        last_event = an_epoch_of(&client, attempt, last_event);
         // A pause stores a checkpoint, as the clock does in longer runs: three crashes without one end a job.
         if client.post(&format!("/v1/jobs/{job}/pause")).is_none() {
             break;
@@ -68,10 +79,10 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
         client
             .post(&format!("/v1/jobs/{job}/resume"))
             .expect("a paused job can be resumed");
-        last_event = client.follow(&job, last_event, |kind, _| kind == "epoch" || kind == "done");
+        last_event = an_epoch_of(&client, attempt + 1, last_event);
         let_pass(&mut random, Duration::from_millis(200));
         server.kill();
-        interruptions += 1;
+        (interruptions, attempt) = (interruptions + 1, attempt + 2);
         assert_sound(&server.data_dir());
         server.restart();
     }

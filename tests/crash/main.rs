@@ -6,6 +6,8 @@
 mod server;
 
 mod client;
+#[cfg(feature = "failpoints")]
+mod crash_points;
 mod disk;
 mod interruptions;
 mod traffic;

@@ -27,7 +27,7 @@ impl Reference {
             seed: 0,
             initial_weights: Some(read(&case["initial_weights"])),
         });
-        let id = yard.sessions.create(&yard.tenant, new).await.unwrap().id;
+        let id = yard.sessions.create(&yard.tenant, new, None).await.unwrap().id;
         let y = read(&case["y"]);
         Self { case, x, y, id }
     }

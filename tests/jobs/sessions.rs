@@ -52,7 +52,7 @@ async fn begin(yard: &Yard) -> SessionId {
         seed: 7,
         initial_weights: None,
     });
-    yard.sessions.create(&yard.tenant, new).await.unwrap().id
+    yard.sessions.create(&yard.tenant, new, None).await.unwrap().id
 }
 
 pub(crate) async fn change(yard: &Yard, id: SessionId, seq: Option<u64>, call: Call) -> Result<Answer, Problem> {
@@ -103,7 +103,7 @@ async fn the_loop_step_by_step_in_one_call_and_as_a_job_ends_with_the_same_weigh
     assert_eq!(hash(&yard, at_once).await, of_job);
     let saved = yard
         .sessions
-        .save(&yard.tenant, at_once, Some("by hand".to_owned()))
+        .save(&yard.tenant, at_once, Some("by hand".to_owned()), None)
         .await
         .unwrap();
     assert_eq!(
@@ -253,6 +253,7 @@ async fn a_session_from_a_model_goes_on_with_its_optimizer_and_saves_a_model_tha
                 from_model: model.id,
                 seed: 0,
             }),
+            None,
         )
         .await
         .unwrap();
@@ -262,7 +263,7 @@ async fn a_session_from_a_model_goes_on_with_its_optimizer_and_saves_a_model_tha
     );
     assert_eq!(hash(&yard, session.id).await, model.weights_sha256);
     train(&yard, session.id, 1).await;
-    let saved = yard.sessions.save(&yard.tenant, session.id, None).await.unwrap();
+    let saved = yard.sessions.save(&yard.tenant, session.id, None, None).await.unwrap();
     assert_eq!(
         (&saved.inputs, &saved.target, saved.dataset),
         (&model.inputs, &model.target, Some(dataset))
@@ -300,7 +301,7 @@ async fn a_tenant_has_so_many_sessions_and_sees_no_other_s() {
             initial_weights: None,
         })
     };
-    let full = yard.sessions.create(&yard.tenant, new()).await.unwrap_err();
+    let full = yard.sessions.create(&yard.tenant, new(), None).await.unwrap_err();
     assert_eq!(full.kind, Kind::TooManyRequests);
     let stranger = TenantId::new("stranger");
     assert_eq!(
@@ -316,6 +317,6 @@ async fn a_tenant_has_so_many_sessions_and_sees_no_other_s() {
         yard.sessions.get(&yard.tenant, ids[0]).await.unwrap_err().kind,
         Kind::NotFound
     );
-    yard.sessions.create(&yard.tenant, new()).await.unwrap();
+    yard.sessions.create(&yard.tenant, new(), None).await.unwrap();
     yard.stop().await;
 }

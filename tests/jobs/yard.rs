@@ -89,13 +89,16 @@ impl Yard {
             source: found.source,
             columns: found.columns,
         };
-        self.store.insert_dataset(&self.tenant, &dataset, staged).await.unwrap();
+        self.store
+            .insert_dataset(&self.tenant, &dataset, staged, None)
+            .await
+            .unwrap();
         dataset
     }
 
     pub(crate) async fn try_submit(&self, request: &Value) -> Result<Job, Problem> {
         let request = JobRequest::read(request).expect("the request reads");
-        self.runner.submit(&self.tenant, request).await
+        self.runner.submit(&self.tenant, request, None).await
     }
 
     pub(crate) async fn submit(&self, request: &Value) -> JobId {

@@ -5,12 +5,11 @@ pub(super) mod receive;
 
 use std::fs::File;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::Stream;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use jiff::{Timestamp, Unit};
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,7 +24,7 @@ use super::blocking::{blocking, in_turn};
 use super::error::ApiError;
 use super::extract::body::{broken, declared_length, is_too_slow, too_large};
 use super::extract::{FromQuery, Query, QueryReader, Tenant};
-use super::idempotency::Idempotency;
+use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::openapi::{Binary, binary};
 use crate::data::profile::{self, profile};
@@ -36,7 +35,7 @@ use crate::domain::job_request::MAX_NAME_CHARS;
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
-use crate::store::StagedBlob;
+use crate::store::{Keep, StagedBlob, StoredAnswer};
 
 /// What a client says about the table it uploads.
 #[derive(Debug, IntoParams)]
@@ -257,15 +256,19 @@ impl Upload {
         let Self { state, tenant, _slot } = self;
         let fingerprint = content.sha256().to_owned();
         let (store, owner) = (state.store.clone(), tenant.clone());
-        let make = async move {
+        let make = |keep: Option<Keep<Dataset>>| async move {
             let _slot = _slot;
             let (dataset, content) = describe(&state, content, query, table_type).await?;
-            state.store.insert_dataset(&owner, &dataset, content).await?;
-            let location = format!("/v1/datasets/{}", dataset.id);
-            Ok((StatusCode::CREATED, [(LOCATION, location)], Json(dataset)).into_response())
+            let store = &state.store;
+            store.insert_dataset(&owner, &dataset, content, keep.as_ref()).await?;
+            Ok(dataset)
         };
-        idempotency.once(&store, &tenant, &fingerprint, make).await
+        idempotency.once(&store, &tenant, &fingerprint, uploaded, make).await
     }
+}
+
+fn uploaded(dataset: &Dataset) -> StoredAnswer {
+    created(StatusCode::CREATED, format!("/v1/datasets/{}", dataset.id), dataset)
 }
 
 /// What is in the table.

@@ -345,7 +345,7 @@ mod tests {
                 seed: 0,
                 initial_weights: None,
             });
-            sessions.create(&tenant, new).await.unwrap()
+            sessions.create(&tenant, new, None).await.unwrap()
         };
         let (idle, used) = (begin().await, begin().await);
         let idle_for = sessions.0.options.idle;
@@ -385,7 +385,7 @@ mod tests {
                 seed,
                 initial_weights: None,
             });
-            let id = sessions.create(&tenant, new).await.unwrap().id;
+            let id = sessions.create(&tenant, new, None).await.unwrap().id;
             begun.push((id, sessions.weights(&tenant, id).await.unwrap()));
         }
         assert_eq!(lock(&sessions.0.open).len(), 2);

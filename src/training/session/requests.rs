@@ -14,6 +14,7 @@ use crate::domain::tenant::TenantId;
 use crate::nn::network::Network;
 use crate::nn::spec::{Fault, ModelSpec, Target};
 use crate::nn::weights::LayerWeights;
+use crate::store::Keep;
 use crate::training::base::Base;
 
 /// What a session begins with: a network as its client wrote it, or a trained one.
@@ -49,7 +50,12 @@ pub struct FromModel {
 impl Sessions {
     /// Errors: `invalid-spec` with every fault; `job-too-large`; `too-many-requests` when the tenant has as many sessions
     /// as it may have.
-    pub async fn create(&self, tenant: &TenantId, new: NewSession) -> Result<Session, Problem> {
+    pub async fn create(
+        &self,
+        tenant: &TenantId,
+        new: NewSession,
+        keep: Option<Keep<Session>>,
+    ) -> Result<Session, Problem> {
         let (origin, plan, state) = match new {
             NewSession::Network(NewNetwork {
                 inputs,
@@ -109,21 +115,19 @@ impl Sessions {
         self.0
             .compute(work, move || Ok(store.session_files().write(id, 0, &sealed)?))
             .await?;
-        if !self
-            .0
-            .store
-            .insert_session(tenant, &origin, self.0.options.max_sessions)
-            .await?
-        {
-            let most = self.0.options.max_sessions;
+        let session = self.0.opening(tenant.clone(), origin, plan, state.clone());
+        let shown = self.0.shown(&session, &state);
+        let most = self.0.options.max_sessions;
+        let keep = keep.as_ref().map(|keep| (keep, &shown));
+        let inserted = self.0.store.insert_session(tenant, &session.origin, most, keep);
+        if !inserted.await? {
             let detail = format!(
                 "There are {most} sessions already, which is the limit: delete one, or wait until one expires."
             );
             return Err(Problem::new(Kind::TooManyRequests, detail));
         }
-        let session = self.0.opening(tenant.clone(), origin, plan, state.clone());
-        let session = self.0.keep(session);
-        Ok(self.0.shown(&session, &state))
+        self.0.keep(session);
+        Ok(shown)
     }
 
     fn check_size(&self, memory_bytes: u128) -> Result<(), Problem> {

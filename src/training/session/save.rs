@@ -16,7 +16,7 @@ use crate::domain::problem::{Kind, Problem};
 use crate::domain::session::OriginModel;
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Plan;
-use crate::store::NewModel;
+use crate::store::{Keep, NewModel};
 
 impl Sessions {
     /// Stores the session's network as a model; the session goes on.
@@ -24,13 +24,19 @@ impl Sessions {
     /// One that began from a model keeps its preprocessing, columns and classes. Else the columns are named `x1`, `x2`, …
     /// and taken as they are, the target `y`, and classes by their numbers from 0. Errors: `conflict` for a network of
     /// several outputs that are no classes: a model predicts a class or one number.
-    pub async fn save(&self, tenant: &TenantId, id: SessionId, name: Option<String>) -> Result<Model, Problem> {
+    pub async fn save(
+        &self,
+        tenant: &TenantId,
+        id: SessionId,
+        name: Option<String>,
+        keep: Option<Keep<Model>>,
+    ) -> Result<Model, Problem> {
         let session = self.0.open(tenant, id).await?;
         let new = {
             let state = session.state().await?;
             new_model(&session, &state, name)?
         };
-        self.0.store.insert_model(tenant, &new).await?;
+        self.0.store.insert_model(tenant, &new, keep.as_ref()).await?;
         Ok(new.model)
     }
 }
