@@ -69,7 +69,6 @@ impl Server {
 
     /// Waits for the process to die by itself.
     #[allow(dead_code, reason = "for the crash tests alone")]
-    #[cfg(feature = "failpoints")]
     pub(crate) fn await_death(&mut self, at_most: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + at_most;
         while Instant::now() < deadline {
