@@ -48,6 +48,7 @@ const WALLS: &[(&[&str], &[&str])] = &[
             "http_body_util",
             "hyper",
             "hyper_util",
+            "socket2",
             "tower",
             "tower_http",
         ],

@@ -17,11 +17,11 @@ use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::pagination::{List, PageQuery};
 use crate::domain::id::{DatasetId, JobId, ModelId};
-use crate::domain::job::{Job, JobError, JobStatus, Progress};
+use crate::domain::job::{Job, JobError, JobStatus, Progress, WaitingFor};
 use crate::domain::job_request::JobRequest;
 use crate::domain::job_spec::JobSpec;
 use crate::store::StoredAnswer;
-use crate::training::DryRun;
+use crate::training::{DryRun, Runner};
 
 /// A training job.
 #[derive(Serialize, ToSchema)]
@@ -45,6 +45,9 @@ pub(super) struct JobView {
     /// From 1 for the job that starts next; null when it isn't queued.
     #[schema(required = true)]
     queue_position: Option<u64>,
+    /// Why it doesn't train yet; null when it isn't queued.
+    #[schema(required = true)]
+    waiting_for: Option<WaitingFor>,
     /// How often a worker has started it: more than once after a crash or a pause.
     attempt: u32,
     /// Why it failed; null unless it did.
@@ -71,11 +74,29 @@ impl From<Job> for JobView {
             spec: job.spec,
             progress: job.progress,
             queue_position: job.queue_position,
+            waiting_for: job.queue_position.map(|position| match position {
+                1 => WaitingFor::Worker,
+                _ => WaitingFor::EarlierJobs,
+            }),
             attempt: job.attempt,
             error: job.error,
             created_at: job.created_at,
             started_at: job.started_at,
             finished_at: job.finished_at,
+        }
+    }
+}
+
+impl JobView {
+    /// With what only the runner knows.
+    fn of(job: Job, runner: &Runner) -> Self {
+        let view = Self::from(job);
+        match view.waiting_for {
+            Some(WaitingFor::Worker) => Self {
+                waiting_for: Some(runner.head_waits_for()),
+                ..view
+            },
+            _ => view,
         }
     }
 }
@@ -209,7 +230,7 @@ pub(super) async fn list_jobs(
     Query(query): Query<ListJobsQuery>,
 ) -> Result<Answer<JobList>, ApiError> {
     let page = state.store.list_jobs(&tenant, query.filter.status, query.page.into());
-    Ok(Answer(List::of(page.await?, JobView::from)))
+    Ok(Answer(List::of(page.await?, |job| JobView::of(job, &state.runner))))
 }
 
 #[derive(IntoParams)]
@@ -259,7 +280,7 @@ pub(super) async fn get_job(
         // The server stops: the job as it is now.
         None => job(Duration::ZERO).await?,
     };
-    Ok(Answer(job.into()))
+    Ok(Answer(JobView::of(job, &state.runner)))
 }
 
 /// Cancel a job
@@ -281,7 +302,8 @@ pub(super) async fn cancel_job(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Answer<JobView>, ApiError> {
-    Ok(Answer(state.runner.cancel(&tenant, id).await?.into()))
+    let job = state.runner.cancel(&tenant, id).await?;
+    Ok(Answer(JobView::of(job, &state.runner)))
 }
 
 /// Pause a job
@@ -303,7 +325,8 @@ pub(super) async fn pause_job(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Answer<JobView>, ApiError> {
-    Ok(Answer(state.runner.pause(&tenant, id).await?.into()))
+    let job = state.runner.pause(&tenant, id).await?;
+    Ok(Answer(JobView::of(job, &state.runner)))
 }
 
 /// Resume a job
@@ -325,5 +348,6 @@ pub(super) async fn resume_job(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Answer<JobView>, ApiError> {
-    Ok(Answer(state.runner.resume(&tenant, id).await?.into()))
+    let job = state.runner.resume(&tenant, id).await?;
+    Ok(Answer(JobView::of(job, &state.runner)))
 }

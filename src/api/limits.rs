@@ -65,8 +65,9 @@ pub struct Limits {
     pub body_idle: Duration,
     /// What a body must bring per second of waiting for it, once `body_idle` has passed: less is not a client but an attack.
     pub body_bytes_per_s: u64,
-    /// What the kernel holds for a client that doesn't read: left to itself it lets that grow to megabytes for each.
-    pub send_buffer_bytes: u32,
+    /// What the kernel takes of an answer that it can't send yet: left to itself it lets that grow to megabytes for each client
+    /// that doesn't read.
+    pub unsent_bytes: u32,
     /// The longest a client may leave an answer unread.
     pub send_idle: Duration,
     /// After an early answer (413, 415) the rest of the body is read and dropped for this long, so that the client
@@ -105,7 +106,7 @@ impl Default for Limits {
             uri_bytes: 8 * KIB as usize,
             body_idle: Duration::from_secs(20),
             body_bytes_per_s: KIB,
-            send_buffer_bytes: 256 * KIB as u32,
+            unsent_bytes: 64 * KIB as u32,
             send_idle: Duration::from_secs(20),
             linger: Duration::from_secs(5),
             drain: Duration::from_secs(15),

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
@@ -24,7 +24,7 @@ const HEAD_BUFFER_BYTES: usize = 128 * 1024;
 const BACKLOG: u32 = 1024;
 
 /// Listens on an address, such as [`serve`] takes connections from.
-pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -32,8 +32,6 @@ pub fn listen(address: SocketAddr, limits: &Limits) -> io::Result<TcpListener> {
     // Else the port of a server that has just ended can't be had for a minute. On Windows it means something else.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
-    // Connections take it over.
-    socket.set_send_buffer_size(limits.send_buffer_bytes)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -49,7 +47,7 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
     let connections = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
 
-    while let Some((stream, slot)) = stop.run_until_cancelled(accept(&listener, &slots)).await {
+    while let Some((stream, slot)) = stop.run_until_cancelled(accept(&listener, &slots, &limits)).await {
         let io = TokioIo::new(Connection::new(stream, &limits));
         let connection = connections.watch(http.serve_connection(io, service.clone()));
         tokio::spawn(async move {
@@ -65,7 +63,7 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
 }
 
 /// The next connection and its slot. While all slots are taken, clients wait in the kernel's queue.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, limits: &Limits) -> (TcpStream, OwnedSemaphorePermit) {
     let slot = slots
         .clone()
         .acquire_owned()
@@ -76,6 +74,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, t
             Ok((stream, _)) => {
                 // Answers are written whole: waiting for more to send only delays them.
                 stream.set_nodelay(true).ok();
+                hold_little_back(&stream, limits);
                 return (stream, slot);
             }
             // The client is gone already, or the process is out of file descriptors, which others will give back.
@@ -85,6 +84,17 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, t
             }
         }
     }
+}
+
+/// What the kernel keeps of an answer that it can't send yet. Else a client that reads nothing is noticed only once
+/// megabytes have been made for it; what is under way in the network isn't counted, so this slows no download.
+fn hold_little_back(stream: &TcpStream, limits: &Limits) {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream)
+        .set_tcp_notsent_lowat(limits.unsent_bytes)
+        .ok();
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, limits);
 }
 
 async fn finish(connections: GracefulShutdown, limits: &Limits) {

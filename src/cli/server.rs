@@ -158,7 +158,7 @@ impl Server {
         signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
         let limits = options.limits();
-        let listener = api::listen(bind, &limits).with_context(|| {
+        let listener = api::listen(bind).with_context(|| {
             format!(
                 "cannot listen on {bind}; if the port is taken, another --bind or TRAINYARD_BIND chooses another one"
             )

@@ -126,6 +126,18 @@ pub struct JobError {
     pub detail: String,
 }
 
+/// What a queued job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    /// Jobs before it in the queue.
+    EarlierJobs,
+    /// A worker that is free.
+    Worker,
+    /// The memory that it will need, which jobs that train have.
+    Memory,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: JobId,

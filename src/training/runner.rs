@@ -18,7 +18,7 @@ use super::priority;
 use super::progress::{self, News, Recorder};
 use super::worker;
 use crate::domain::id::JobId;
-use crate::domain::job::JobStatus;
+use crate::domain::job::{JobStatus, WaitingFor};
 use crate::domain::problem::Problem;
 use crate::store::{Claim, Store, StoreError};
 
@@ -117,6 +117,15 @@ impl Runner {
         }));
         runner.0.tasks.spawn(runner.clone().dispatch());
         Ok(runner)
+    }
+
+    /// What the job at the head of the queue waits for.
+    pub fn head_waits_for(&self) -> WaitingFor {
+        let running = self.0.running().len();
+        match (1..self.0.options.workers).contains(&running) {
+            true => WaitingFor::Memory,
+            false => WaitingFor::Worker,
+        }
     }
 
     /// After `shutdown`: returns once every running job is stored as queued again.

@@ -41,6 +41,18 @@ impl Server {
         self.data.path().join("data")
     }
 
+    #[allow(dead_code, reason = "for the crash tests alone")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    #[allow(dead_code, reason = "for the crash tests alone")]
+    pub(crate) fn ask_to_stop(&self) {
+        let sent = Command::new("kill").arg(self.pid().to_string()).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     /// SIGTERM; returns once it has ended.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let sent = Command::new("kill")

@@ -120,6 +120,23 @@ impl Client {
         })
     }
 
+    /// The status of an answer; whatever it is.
+    pub(crate) fn try_post(&self, target: &str, content_type: &str, body: Vec<u8>) -> Result<u16, Unanswered> {
+        let request = self.http.post(format!("{}{target}", self.address)).body(body);
+        Ok(self.send(request.header("content-type", content_type))?.0)
+    }
+
+    /// The names of a job's events, to the end of the stream; `listening` is called once there is a stream.
+    pub(crate) fn event_names(&self, job: &str, listening: impl FnOnce()) -> Vec<String> {
+        let request = self.http.get(format!("{}/v1/jobs/{job}/events", self.address));
+        runtime().block_on(async {
+            let answer = request.send().await.expect("the server is up");
+            listening();
+            let events = answer.bytes_stream().eventsource();
+            events.map(|event| event.expect("an event").event).collect().await
+        })
+    }
+
     /// The job once it is done.
     pub(crate) fn wait(&self, job: &str) -> Value {
         loop {

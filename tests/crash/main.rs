@@ -10,6 +10,8 @@ mod client;
 mod crash_points;
 mod disk;
 mod interruptions;
+mod room;
+mod stopping;
 mod traffic;
 
 use std::time::{Duration, UNIX_EPOCH};
