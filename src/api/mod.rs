@@ -24,6 +24,7 @@ mod origin;
 mod pace;
 mod pagination;
 mod predictions;
+mod rate;
 mod request;
 mod serve;
 mod session_calls;
@@ -31,6 +32,7 @@ mod session_tensors;
 mod sessions;
 mod system;
 mod upload;
+mod usage;
 
 use std::sync::Arc;
 
@@ -40,6 +42,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::access::AccessTable;
@@ -47,9 +50,10 @@ use self::auth::Authenticator;
 use self::contract::Contract;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
-pub use self::limits::Limits;
+pub use self::limits::{Limits, TableLimits};
 use self::metrics::Metrics;
 pub use self::origin::AllowedHosts;
+use self::rate::RateLimit;
 use self::request::Surroundings;
 pub use self::serve::{listen, serve};
 use crate::serving::Serving;
@@ -145,6 +149,7 @@ pub fn router(state: AppState) -> Router {
         store: state.store.clone(),
         access: AccessTable::of(&document),
     });
+    let rate = RateLimit::new(state.limits.requests_per_second).map(Arc::new);
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -157,6 +162,7 @@ pub fn router(state: AppState) -> Router {
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
+        .layer(option_layer(rate.map(|rate| from_fn_with_state(rate, rate::limit))))
         .layer(from_fn_with_state(authenticator, auth::authenticate))
         .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))

@@ -64,7 +64,7 @@ pub(super) fn dataset_of(content: &StagedBlob) -> Dataset {
 pub(super) async fn dataset(store: &Store, tenant: &TenantId, content: &[u8]) -> Dataset {
     let content = stage(store, content);
     let dataset = dataset_of(&content);
-    store.insert_dataset(tenant, &dataset, content).await.unwrap();
+    store.insert_dataset(tenant, &dataset, content, u64::MAX).await.unwrap();
     dataset
 }
 

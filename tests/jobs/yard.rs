@@ -89,7 +89,10 @@ impl Yard {
             source: found.source,
             columns: found.columns,
         };
-        self.store.insert_dataset(&self.tenant, &dataset, staged).await.unwrap();
+        self.store
+            .insert_dataset(&self.tenant, &dataset, staged, u64::MAX)
+            .await
+            .unwrap();
         dataset
     }
 
