@@ -52,7 +52,9 @@ pub struct Limits {
     pub wait_max: Duration,
     /// Faults listed in one answer; a body with a million faults must not become an answer of 100 MB.
     pub listed_faults: usize,
-    /// Event streams open at once: each holds a connection and a task.
+    /// Event streams that one tenant has open.
+    pub tenant_event_streams: usize,
+    /// Event streams open at once: each holds a connection and a task, and half of the connections stay for requests.
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
@@ -106,7 +108,8 @@ impl Default for Limits {
             preview_max: 1000,
             wait_max: Duration::from_secs(60),
             listed_faults: 1000,
-            event_streams: 256,
+            tenant_event_streams: 256,
+            event_streams: 512,
             event_keep_alive: Duration::from_secs(15),
             uploads: 64,
             requests_per_second: 50_000,

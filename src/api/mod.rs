@@ -8,6 +8,7 @@ mod contract;
 mod curve;
 mod datasets;
 mod error;
+mod event_streams;
 mod events;
 mod extract;
 mod gate;
@@ -48,6 +49,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::access::AccessTable;
 use self::auth::Authenticator;
 use self::contract::Contract;
+use self::event_streams::EventStreams;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
 pub use self::limits::{Limits, TableLimits};
@@ -73,8 +75,7 @@ pub struct AppState {
     metrics: Arc<Metrics>,
     /// Places for uploads under way.
     uploads: Arc<Semaphore>,
-    /// Places for event streams.
-    event_streams: Arc<Semaphore>,
+    event_streams: EventStreams,
     /// For the one event stream that reads the store.
     event_readers: Arc<Semaphore>,
     /// For work that reads a whole table.
@@ -104,7 +105,7 @@ impl AppState {
             serving,
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
-            event_streams: Arc::new(Semaphore::new(limits.event_streams)),
+            event_streams: EventStreams::new(&limits),
             event_readers: Arc::new(Semaphore::new(1)),
             table_readers: Gate::new(cores, limits.waiting_table_readers),
             predictions: Gate::new(cores, limits.waiting_predictions),

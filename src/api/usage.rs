@@ -20,7 +20,6 @@ pub(super) struct Usage {
     jobs: JobCounts,
     queued_jobs: Used,
     sessions: Used,
-    /// Of all tenants together.
     event_streams: Used,
 }
 
@@ -78,8 +77,7 @@ pub(super) async fn get_usage(
     let stored = state.store.usage(&tenant).await?;
     let jobs = JobCounts::of(&stored.jobs);
     let used = |used, limit| Used { used, limit };
-    let streams = state.limits.event_streams as u64;
-    let free_streams = state.event_streams.available_permits() as u64;
+    let streams = state.event_streams.count(&tenant) as u64;
     Ok(Answer(Usage {
         datasets: stored.datasets,
         storage_bytes: used(stored.dataset_bytes, state.limits.tenant_dataset_bytes),
@@ -87,6 +85,6 @@ pub(super) async fn get_usage(
         queued_jobs: used(jobs.queued, state.runner.options().max_waiting),
         jobs,
         sessions: used(stored.sessions, state.sessions.options().max_sessions),
-        event_streams: used(streams - free_streams, streams),
+        event_streams: used(streams, state.limits.tenant_event_streams as u64),
     }))
 }

@@ -38,6 +38,9 @@ struct TenantLimits {
     /// Sessions at once; each holds a network and its optimizer's state on disk
     #[arg(long, env = "TRAINYARD_MAX_SESSIONS", value_name = "N", default_value_t = 100)]
     max_sessions: u32,
+    /// Event streams open at once, each a connection that stays; further ones are refused with 429
+    #[arg(long, env = "TRAINYARD_MAX_EVENT_STREAMS", value_name = "N", default_value_t = 256)]
+    max_event_streams: u16,
 }
 
 /// What a network and its training may be.
@@ -156,9 +159,14 @@ struct ConnectionLimits {
     /// Connections open at once, each a file descriptor; further clients wait for one of these to end
     #[arg(long, env = "TRAINYARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
     max_connections: u16,
-    /// Event streams open at once, each a connection that stays; further ones are refused with 429
-    #[arg(long, env = "TRAINYARD_MAX_EVENT_STREAMS", value_name = "N", default_value_t = 256)]
-    max_event_streams: u16,
+    /// Event streams open at once, each a connection that is kept from requests; further ones are refused with 429
+    #[arg(
+        long,
+        env = "TRAINYARD_MAX_EVENT_STREAMS_IN_ALL",
+        value_name = "N",
+        default_value_t = 512
+    )]
+    max_event_streams_in_all: u16,
     /// Uploads under way at once, each with a temporary file; further ones are refused with 503
     #[arg(long, env = "TRAINYARD_MAX_UPLOADS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     max_uploads: u16,
@@ -195,7 +203,8 @@ impl LimitArgs {
             prediction_csv_bytes: u64::from(requests.max_predict_csv_mib) * MIB,
             instances: requests.max_instances as usize,
             waiting_predictions: connections.max_waiting_predictions.into(),
-            event_streams: connections.max_event_streams.into(),
+            tenant_event_streams: self.tenants.max_event_streams.into(),
+            event_streams: connections.max_event_streams_in_all.into(),
             uploads: connections.max_uploads.into(),
             requests_per_second: connections.max_requests_per_second,
             connections: connections.max_connections.into(),
