@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // The client verbs and the demo know a server by its HTTP API only.
     ("cli/", &[]),
     ("cli/server.rs", &["api", "training", "serving", "store"]),
+    ("cli/limits.rs", &["api", "training"]),
     // Keys are made, listed and revoked in the data directory itself: without a first one nobody comes in over HTTP.
     ("cli/keys.rs", &["store", "domain"]),
     ("cli/mod.rs", &["api"]),
@@ -44,6 +45,7 @@ const WALLS: &[(&[&str], &[&str])] = &[
     (
         &[
             "axum",
+            "governor",
             "http",
             "http_body_util",
             "hyper",

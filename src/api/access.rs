@@ -82,7 +82,10 @@ const TABLE: [(Access, &[&str]); 4] = [
             "save_session",
         ],
     ),
-    (Needs(Role::Admin), &["list_keys", "create_key", "revoke_key"]),
+    (
+        Needs(Role::Admin),
+        &["list_keys", "create_key", "revoke_key", "get_usage"],
+    ),
 ];
 
 /// The pages that describe the API to people; they are not in the document.

@@ -32,6 +32,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// How its key begins; none while the server has no key at all.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// Whether it would be let in again, for answers that go on for long.
     pub(super) async fn is_still_let_in(&self, store: &Store) -> Result<bool, StoreError> {
         match &self.key {

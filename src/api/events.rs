@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -18,6 +17,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use super::AppState;
 use super::auth::Caller;
 use super::error::ApiError;
+use super::event_streams::Place;
 use super::extract::Id;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::JobId;
@@ -55,13 +55,7 @@ pub(super) async fn stream_job_events(
 ) -> Result<Response, ApiError> {
     let job = state.store.get_job(&caller.tenant, id).await?;
     let job = job.ok_or_else(|| Problem::not_found("job"))?;
-    let full = |_| {
-        ApiError::new(
-            Kind::TooManyRequests,
-            "Too many event streams are open; close one, or try again later.",
-        )
-    };
-    let slot = state.event_streams.clone().try_acquire_owned().map_err(full)?;
+    let place = state.event_streams.take(&caller.tenant)?;
     let events = Following {
         // Subscribed before the first look, so that nothing falls in between.
         changes: state.runner.changes(id),
@@ -71,7 +65,7 @@ pub(super) async fn stream_job_events(
         last_number,
         is_over: job.status.is_final(),
         ended: false,
-        _slot: slot,
+        _place: place,
     };
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
     Ok((headers, Body::from_stream(events.stream())).into_response())
@@ -124,7 +118,7 @@ struct Following {
     /// Whether all its events were stored before the first was read: a client that has seen them waits for nothing.
     is_over: bool,
     ended: bool,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Following {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+pub use crate::data::profile::Limits as TableLimits;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// What one client, or all of them together, may take. Numbers of the table itself (rows, columns, fields) are limited
-/// where tables are read, those of a network and a job where specs are checked.
+/// What one client, or all of them together, may take. Networks and jobs are limited where specs are checked.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// A JSON body. Parsed, it takes up to sixteen times its size in memory.
@@ -22,6 +23,10 @@ pub struct Limits {
     pub tensor_memory_bytes: u64,
     /// An uploaded table, as it comes and after gunzip: a table is held in memory while it trains.
     pub upload_bytes: u64,
+    /// Rows, columns and fields of a table, where it is uploaded and where its rows are predicted.
+    pub table: TableLimits,
+    /// All tables of one tenant together: the disk is for all of them.
+    pub tenant_dataset_bytes: u64,
     /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
     /// Tables compress 3 to 20 times; a thousand times is a bomb.
     pub gzip_ratio: u64,
@@ -47,12 +52,17 @@ pub struct Limits {
     pub wait_max: Duration,
     /// Faults listed in one answer; a body with a million faults must not become an answer of 100 MB.
     pub listed_faults: usize,
-    /// Event streams open at once: each holds a connection and a task.
+    /// Event streams that one tenant has open.
+    pub tenant_event_streams: usize,
+    /// Event streams open at once: each holds a connection and a task, and half of the connections stay for requests.
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
     /// Uploads under way at once: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
+    /// Requests per second of one key, or of one address while the server has no key, of which as many may come at once;
+    /// 0: as many as come. More than two cores answer, so that it only stops who would keep several from all others.
+    pub requests_per_second: u32,
     /// Connections open at once, idle ones included; further ones wait in the kernel's queue.
     pub connections: usize,
     /// Time for a request's head to arrive, and for an idle connection to send its next.
@@ -85,6 +95,8 @@ impl Default for Limits {
             tensor_memory_bytes: 512 * MIB,
             json_memory_bytes: 128 * MIB,
             upload_bytes: 2 * GIB,
+            table: TableLimits::default(),
+            tenant_dataset_bytes: 100 * GIB,
             gzip_ratio: 200,
             gzip_free_bytes: 16 * MIB,
             prediction_csv_bytes: 2 * GIB,
@@ -97,9 +109,11 @@ impl Default for Limits {
             preview_max: 1000,
             wait_max: Duration::from_secs(60),
             listed_faults: 1000,
-            event_streams: 256,
+            tenant_event_streams: 256,
+            event_streams: 512,
             event_keep_alive: Duration::from_secs(15),
             uploads: 64,
+            requests_per_second: 50_000,
             connections: 1024,
             head_timeout: Duration::from_secs(20),
             header_bytes: 32 * KIB as usize,

@@ -8,6 +8,7 @@ mod contract;
 mod curve;
 mod datasets;
 mod error;
+mod event_streams;
 mod events;
 mod extract;
 mod gate;
@@ -24,6 +25,7 @@ mod origin;
 mod pace;
 mod pagination;
 mod predictions;
+mod rate;
 mod request;
 mod serve;
 mod session_calls;
@@ -31,7 +33,9 @@ mod session_tensors;
 mod sessions;
 mod system;
 mod upload;
+mod usage;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -40,16 +44,19 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::access::AccessTable;
 use self::auth::Authenticator;
 use self::contract::Contract;
+use self::event_streams::EventStreams;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
-pub use self::limits::Limits;
+pub use self::limits::{Limits, TableLimits};
 use self::metrics::Metrics;
 pub use self::origin::AllowedHosts;
+use self::rate::RateLimit;
 use self::request::Surroundings;
 pub use self::serve::{listen, serve};
 use crate::serving::Serving;
@@ -57,9 +64,11 @@ use crate::store::Store;
 use crate::training::Runner;
 use crate::training::session::Sessions;
 
-/// What handlers work with; cloning it is cheap.
+/// What handlers work with. It is cloned several times a request, so that is one count.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+pub struct Parts {
     store: Store,
     runner: Runner,
     serving: Serving,
@@ -69,8 +78,7 @@ pub struct AppState {
     metrics: Arc<Metrics>,
     /// Places for uploads under way.
     uploads: Arc<Semaphore>,
-    /// Places for event streams.
-    event_streams: Arc<Semaphore>,
+    event_streams: EventStreams,
     /// For the one event stream that reads the store.
     event_readers: Arc<Semaphore>,
     /// For work that reads a whole table.
@@ -94,13 +102,13 @@ impl AppState {
         stop: CancellationToken,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
+        Self(Arc::new(Parts {
             store,
             runner,
             serving,
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
-            event_streams: Arc::new(Semaphore::new(limits.event_streams)),
+            event_streams: EventStreams::new(&limits),
             event_readers: Arc::new(Semaphore::new(1)),
             table_readers: Gate::new(cores, limits.waiting_table_readers),
             predictions: Gate::new(cores, limits.waiting_predictions),
@@ -110,7 +118,15 @@ impl AppState {
             hosts: Arc::new(hosts),
             metrics: Arc::default(),
             stop,
-        }
+        }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 
@@ -145,6 +161,7 @@ pub fn router(state: AppState) -> Router {
         store: state.store.clone(),
         access: AccessTable::of(&document),
     });
+    let rate = RateLimit::new(state.limits.requests_per_second).map(Arc::new);
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -157,6 +174,7 @@ pub fn router(state: AppState) -> Router {
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
+        .layer(option_layer(rate.map(|rate| from_fn_with_state(rate, rate::limit))))
         .layer(from_fn_with_state(authenticator, auth::authenticate))
         .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))

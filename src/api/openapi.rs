@@ -15,7 +15,7 @@ use super::error::ProblemDetails;
 use super::openapi_3_0::to_3_0;
 use super::{
     AppState, datasets, events, history, jobs, keys, models, predictions, session_calls, session_tensors, sessions,
-    system, upload,
+    system, upload, usage,
 };
 
 /// The document as it is served and committed.
@@ -104,6 +104,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::save_session))
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::revoke_key))
+        .routes(routes!(usage::get_usage))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))
         .routes(routes!(system::get_metrics))

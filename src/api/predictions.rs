@@ -268,12 +268,12 @@ pub(super) async fn predict_csv(
     let table = state.store.blobs().scratch(IN_MEMORY_BYTES);
     let chunks = body.into_data_stream();
     let mut table = receive(chunks, gzip, table, &state.limits, limit, broken).await?;
-    let store = state.store.clone();
+    let (store, limits) = (state.store.clone(), state.limits.clone());
     let turn = state.table_readers.enter().await?;
     let predicted = in_turn(turn, move || {
         table.rewind().map_err(StoreError::from)?;
         let mut out = BufWriter::new(store.blobs().scratch(IN_MEMORY_BYTES));
-        predictor.predict_csv(&mut table, &request, &mut out)?;
+        predictor.predict_csv(&mut table, &request, &limits.table, &mut out)?;
         out.flush().map_err(StoreError::from)?;
         out.into_inner()
             .map_err(|error| StoreError::from(error.into_error()).into())

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,9 +13,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::Layer;
 
 use super::connection::Connection;
 use super::limits::Limits;
+use super::rate::Peer;
 use super::{AppState, router};
 
 /// The largest head hyper reads. Above [`Limits::header_bytes`], so that a head between the two gets a problem+json.
@@ -39,7 +42,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `stop` is cancelled, and returns when the requests under way are answered, or at the drain limit.
 pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) -> io::Result<()> {
     let limits = state.limits.clone();
-    let service = TowerToHyperService::new(router(state));
+    let router = router(state);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -47,9 +50,10 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
     let connections = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
 
-    while let Some((stream, slot)) = stop.run_until_cancelled(accept(&listener, &slots, &limits)).await {
+    while let Some((stream, peer, slot)) = stop.run_until_cancelled(accept(&listener, &slots, &limits)).await {
         let io = TokioIo::new(Connection::new(stream, &limits));
-        let connection = connections.watch(http.serve_connection(io, service.clone()));
+        let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
+        let connection = connections.watch(http.serve_connection(io, service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
@@ -62,8 +66,12 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
     Ok(())
 }
 
-/// The next connection and its slot. While all slots are taken, clients wait in the kernel's queue.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, limits: &Limits) -> (TcpStream, OwnedSemaphorePermit) {
+/// The next connection, where it comes from, and its slot. While all slots are taken, clients wait in the kernel's queue.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    limits: &Limits,
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
     let slot = slots
         .clone()
         .acquire_owned()
@@ -71,11 +79,11 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, limits: &Limits)
         .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are written whole: waiting for more to send only delays them.
                 stream.set_nodelay(true).ok();
                 hold_little_back(&stream, limits);
-                return (stream, slot);
+                return (stream, Peer(address.ip()), slot);
             }
             // The client is gone already, or the process is out of file descriptors, which others will give back.
             Err(error) => {

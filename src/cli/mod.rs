@@ -12,6 +12,7 @@ mod demo;
 mod follow;
 mod health;
 mod keys;
+mod limits;
 mod logging;
 mod serve;
 mod server;

@@ -9,8 +9,9 @@ use clap::builder::FalseyValueParser;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::limits::LimitArgs;
 use super::signals;
-use crate::api::{self, AllowedHosts, AppState, Limits};
+use crate::api::{self, AllowedHosts, AppState};
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::session::{SessionOptions, Sessions};
@@ -70,34 +71,9 @@ pub(super) struct ServerOptions {
     /// Jobs that train at the same time; more wait in the queue [default: the number of cores]
     #[arg(long, env = "TRAINYARD_WORKERS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: Option<u16>,
-    /// Estimated memory a job may need, in MiB; a larger one is refused
-    #[arg(
-        long,
-        env = "TRAINYARD_MAX_JOB_MEMORY_MIB",
-        value_name = "MIB",
-        default_value_t = 4096
-    )]
-    max_job_memory_mib: u32,
-    /// Largest table that may be uploaded, in MiB, after gunzip when it comes compressed
-    #[arg(long, env = "TRAINYARD_MAX_UPLOAD_MIB", value_name = "MIB", default_value_t = 2048)]
-    max_upload_mib: u32,
-    /// Connections open at once; further clients wait for one of these to end
-    #[arg(long, env = "TRAINYARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024)]
-    max_connections: u16,
     /// Memory for models that were used lately, in MiB
     #[arg(long, env = "TRAINYARD_MODEL_CACHE_MIB", value_name = "MIB", default_value_t = 256)]
     model_cache_mib: u32,
-    /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503
-    #[arg(
-        long,
-        env = "TRAINYARD_MAX_WAITING_PREDICTIONS",
-        value_name = "N",
-        default_value_t = 64
-    )]
-    max_waiting_predictions: u16,
-    /// Sessions at once; each holds a network and its optimizer's state on disk
-    #[arg(long, env = "TRAINYARD_MAX_SESSIONS", value_name = "N", default_value_t = 100)]
-    max_sessions: u32,
     /// Seconds after which a session that nobody calls is deleted
     #[arg(
         long,
@@ -106,31 +82,20 @@ pub(super) struct ServerOptions {
         default_value_t = 3600
     )]
     session_idle_s: u32,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl ServerOptions {
-    fn limits(&self) -> Limits {
-        Limits {
-            upload_bytes: u64::from(self.max_upload_mib) << 20,
-            connections: usize::from(self.max_connections),
-            waiting_predictions: usize::from(self.max_waiting_predictions),
-            ..Limits::default()
-        }
-    }
-
     fn sessions(&self) -> SessionOptions {
         SessionOptions {
-            max_sessions: self.max_sessions.into(),
             idle: Duration::from_secs(self.session_idle_s.into()),
-            ..SessionOptions::default()
+            ..self.limits.sessions()
         }
     }
 
     fn runner(&self) -> RunnerOptions {
-        let mut options = RunnerOptions {
-            max_memory_bytes: u64::from(self.max_job_memory_mib) << 20,
-            ..RunnerOptions::default()
-        };
+        let mut options = self.limits.runner();
         if let Some(workers) = self.workers {
             options.workers = workers.into();
         }
@@ -157,7 +122,7 @@ impl Server {
     pub(super) async fn start(bind: SocketAddr, options: &ServerOptions, access: &AccessArgs) -> Result<Self> {
         signals::survive_the_file_size_limit()?;
         // The port first: it is what a second server most often stumbles over, and it costs nothing to give back.
-        let limits = options.limits();
+        let limits = options.limits.api();
         let listener = api::listen(bind).with_context(|| {
             format!(
                 "cannot listen on {bind}; if the port is taken, another --bind or TRAINYARD_BIND chooses another one"

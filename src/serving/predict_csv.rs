@@ -36,6 +36,7 @@ impl Predictor {
         &self,
         mut input: impl Read,
         request: &SourceRequest,
+        limits: &Limits,
         output: impl Write,
     ) -> Result<(), Problem> {
         let mut head = Vec::new();
@@ -49,7 +50,7 @@ impl Predictor {
             ..request.clone()
         };
         let source = detect(&head, &request)?;
-        let mut reader = CsvReader::open(head.chain(input), &source, &Limits::default())?;
+        let mut reader = CsvReader::open(head.chain(input), &source, limits)?;
         let encoder = self.encoder.for_header(reader.header()).map_err(unfit)?;
         let mut writer = CsvWriter::new(output, source.delimiter()?);
         let added = self.added_columns(reader.header());

@@ -6,6 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::column::{bigint, from_json, parsed, to_json, unsigned};
 use super::jobs::unfinished_job_on;
+use super::usage::dataset_bytes;
 use super::{Deletion, Keep, StagedBlob, Store, StoreError};
 use crate::crash_point::crash_point;
 use crate::domain::dataset::Dataset;
@@ -41,17 +42,31 @@ impl DatasetRow {
     }
 }
 
+/// What became of a new dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    Inserted,
+    /// The tables of its tenant have so many bytes without it.
+    NoRoom {
+        used_bytes: u64,
+    },
+}
+
 impl Store {
-    /// Gives the content its place and stores the row that names it; durable when this returns.
+    /// Gives the content its place and stores the row that names it, durable when this returns, unless the tables of its
+    /// tenant would come to more than `max_bytes`.
     pub async fn insert_dataset(
         &self,
         tenant: &TenantId,
         dataset: &Dataset,
         content: StagedBlob,
+        max_bytes: u64,
         keep: Option<&Keep<Dataset>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Insertion, StoreError> {
         let mut writer = self.database().writer().await?;
-        let inserted = self.place_and_insert(&mut writer, tenant, dataset, content, keep).await;
+        let inserted = self
+            .place_and_insert(&mut writer, tenant, dataset, content, max_bytes, keep)
+            .await;
         if inserted.is_err()
             && let Err(error) = self.remove_unnamed_blob(&mut writer, &dataset.sha256).await
         {
@@ -68,10 +83,15 @@ impl Store {
         tenant: &TenantId,
         dataset: &Dataset,
         content: StagedBlob,
+        max_bytes: u64,
         keep: Option<&Keep<Dataset>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Insertion, StoreError> {
         self.database().check_room(0)?;
         let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let used_bytes = dataset_bytes(&mut write, tenant).await?;
+        if used_bytes.saturating_add(dataset.size_bytes) > max_bytes {
+            return Ok(Insertion::NoRoom { used_bytes });
+        }
         self.blobs().place(content)?;
         crash_point!("dataset-placed");
         sqlx::query(
@@ -94,7 +114,7 @@ impl Store {
         }
         write.commit().await?;
         crash_point!("dataset-committed");
-        Ok(())
+        Ok(Insertion::Inserted)
     }
 
     pub async fn get_dataset(&self, tenant: &TenantId, id: DatasetId) -> Result<Option<Dataset>, StoreError> {
@@ -236,9 +256,34 @@ mod tests {
             id: first.id,
             ..samples::dataset_of(&content)
         };
-        store.insert_dataset(&tenant, &twin, content, None).await.unwrap_err();
+        store
+            .insert_dataset(&tenant, &twin, content, u64::MAX, None)
+            .await
+            .unwrap_err();
         assert_eq!(std::fs::read_dir(directory.path().join("blobs")).unwrap().count(), 1);
         assert!(store.blobs().open(&first.sha256).is_ok());
+    }
+
+    #[tokio::test]
+    async fn uploads_at_once_do_not_get_past_the_room_of_their_tenant() {
+        let (directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let insert = async |number: u32| {
+            let content = samples::stage(&store, format!("{number:10}").as_bytes());
+            let dataset = samples::dataset_of(&content);
+            store
+                .insert_dataset(&tenant, &dataset, content, 35, None)
+                .await
+                .unwrap()
+        };
+        let inserted = futures_util::future::join_all((0..20).map(insert)).await;
+        let refused = Insertion::NoRoom { used_bytes: 30 };
+        let count = |wanted| inserted.iter().filter(|found| **found == wanted).count();
+        assert_eq!((count(Insertion::Inserted), count(refused)), (3, 17));
+        assert_eq!(std::fs::read_dir(directory.path().join("blobs")).unwrap().count(), 3);
+        // Each tenant has its own room.
+        samples::dataset(&store, &TenantId::new("other"), b"another ten").await;
+        assert_eq!(store.dataset_bytes(&tenant).await.unwrap(), 30);
     }
 
     #[tokio::test]

@@ -92,7 +92,12 @@ mod tests {
         let no_space = |error: StoreError| assert!(matches!(error, StoreError::NoSpace(_)), "{error:?}");
 
         store.database().disk().pretend(true);
-        no_space(store.insert_dataset(&tenant, &made, staged, None).await.unwrap_err());
+        no_space(
+            store
+                .insert_dataset(&tenant, &made, staged, u64::MAX, None)
+                .await
+                .unwrap_err(),
+        );
         no_space(samples::try_stage(&store, b"more").unwrap_err());
         no_space(
             store

@@ -24,6 +24,7 @@ mod recovery;
 mod samples;
 mod sessions;
 mod submission;
+mod usage;
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
@@ -33,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 pub use blobs::{BlobWriter, Blobs, StagedBlob};
 pub use claim::Claim;
 use database::Database;
+pub use datasets::Insertion;
 use disk::Disk;
 pub use error::StoreError;
 use idempotency::InFlight;
@@ -43,6 +45,7 @@ pub use outcome::{NewModel, Outcome, Settled};
 pub use progress::{Hold, ProgressUpdate};
 pub use sessions::SessionFiles;
 pub use submission::{NewJob, Submission};
+pub use usage::Usage;
 
 use crate::domain::id::JobId;
 

@@ -64,7 +64,10 @@ pub(super) fn dataset_of(content: &StagedBlob) -> Dataset {
 pub(super) async fn dataset(store: &Store, tenant: &TenantId, content: &[u8]) -> Dataset {
     let content = stage(store, content);
     let dataset = dataset_of(&content);
-    store.insert_dataset(tenant, &dataset, content, None).await.unwrap();
+    store
+        .insert_dataset(tenant, &dataset, content, u64::MAX, None)
+        .await
+        .unwrap();
     dataset
 }
 

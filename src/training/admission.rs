@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::limits::JobLimits;
 use super::tables::{self, Classes};
 use crate::data::encoder::{Encoder, default_features, width_of};
 use crate::domain::dataset::Dataset;
@@ -69,9 +70,9 @@ impl From<Admitted> for DryRun {
 
 /// Checks a request against the tables it names and fills in every default.
 ///
-/// Errors: `invalid-spec` with every fault, each with its pointer into the request; `job-too-large` when the
-/// estimate is over `max_memory_bytes`.
-pub(super) fn admit(mut request: JobRequest, named: Named<'_>, max_memory_bytes: u64) -> Result<Admitted, Problem> {
+/// Errors: `invalid-spec` with every fault, each with its pointer into the request; `job-too-large` when it would have
+/// more parameters or take more memory or arithmetic than a job may.
+pub(super) fn admit(mut request: JobRequest, named: Named<'_>, limits: &JobLimits) -> Result<Admitted, Problem> {
     let mut faults = Vec::new();
     let initial_weights = request.initial_weights.take();
     if let Some(continued) = named.continued {
@@ -83,6 +84,7 @@ pub(super) fn admit(mut request: JobRequest, named: Named<'_>, max_memory_bytes:
         "/dataset"
     };
     let mut spec = fill_in(request, initial_weights.is_some(), named);
+    faults.extend(limits.faults(&spec));
     let checked = check(&spec, named, initial_weights.as_deref(), features_at);
     let (plan, classes) = match checked {
         Ok(checked) if faults.is_empty() => checked,
@@ -91,13 +93,14 @@ pub(super) fn admit(mut request: JobRequest, named: Named<'_>, max_memory_bytes:
             return Err(Problem::faults(Kind::InvalidSpec, "The job can't run", faults));
         }
     };
-    let memory_bytes = memory_bytes(&spec, &plan, named);
-    let fits = u64::try_from(memory_bytes)
-        .ok()
-        .filter(|bytes| *bytes <= max_memory_bytes);
+    limits.network.check_parameters(&plan)?;
+    let memory_bytes = limits.check_estimates(
+        memory_bytes(&spec, &plan, named),
+        multiply_adds(&spec.training, &plan, named),
+    )?;
     spec.model = plan.spec();
     Ok(Admitted {
-        memory_bytes: fits.ok_or_else(|| too_large(memory_bytes, max_memory_bytes))?,
+        memory_bytes,
         spec,
         plan,
         classes,
@@ -274,13 +277,11 @@ fn memory_bytes(spec: &JobSpec, plan: &Plan, named: Named<'_>) -> u128 {
     table + plan.memory_bytes(rows, u64::from(spec.training.batch_size))
 }
 
-fn too_large(memory_bytes: u128, max_memory_bytes: u64) -> Problem {
-    let mebibytes = |bytes: u128| bytes.div_ceil(1 << 20);
-    let (needed, allowed) = (mebibytes(memory_bytes), mebibytes(max_memory_bytes.into()));
-    let detail = format!(
-        "This job would need about {needed} MiB of memory and may have {allowed}: take fewer units, a smaller batch_size, fewer features or fewer rows."
-    );
-    Problem::new(Kind::JobTooLarge, detail)
+/// Every epoch trains on all rows and goes forward, a third of a step, through those of another table.
+fn multiply_adds(training: &TrainingSpec, plan: &Plan, named: Named<'_>) -> u128 {
+    let validation = named.validation.map_or(0, |table| plan.multiply_adds(table.rows) / 3);
+    let epoch = plan.multiply_adds(named.dataset.rows).saturating_add(validation);
+    epoch.saturating_mul(training.epochs.into())
 }
 
 #[cfg(test)]

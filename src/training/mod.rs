@@ -8,6 +8,7 @@ mod control;
 mod cores;
 mod ending;
 mod flag;
+mod limits;
 mod priority;
 mod progress;
 mod runner;
@@ -19,4 +20,5 @@ mod worker;
 
 pub use admission::DryRun;
 pub use control::Changes;
+pub use limits::{JobLimits, NetworkLimits};
 pub use runner::{Runner, RunnerOptions};

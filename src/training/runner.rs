@@ -14,6 +14,7 @@ use super::assignment::{Assignment, AssignmentError};
 use super::cores::Cores;
 use super::ending::Ending;
 use super::flag::{Flag, Wish};
+use super::limits::JobLimits;
 use super::priority;
 use super::progress::{self, News, Recorder};
 use super::worker;
@@ -31,18 +32,17 @@ const CHANGES_CAPACITY: usize = 1024;
 pub struct RunnerOptions {
     /// Jobs that train at the same time.
     pub workers: usize,
-    /// Together the jobs that train are estimated to need no more; a job that alone would is refused.
-    pub max_memory_bytes: u64,
+    pub limits: JobLimits,
     /// Jobs of one tenant that may wait.
     pub max_waiting: u64,
 }
 
 impl Default for RunnerOptions {
-    /// A worker a core, 4 GiB, 1000 waiting jobs.
+    /// A worker a core, 1000 waiting jobs.
     fn default() -> Self {
         Self {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
-            max_memory_bytes: 4 << 30,
+            limits: JobLimits::default(),
             max_waiting: 1000,
         }
     }
@@ -100,6 +100,10 @@ impl Drop for Place {
 }
 
 impl Runner {
+    pub fn options(&self) -> &RunnerOptions {
+        &self.0.options
+    }
+
     /// Starts to work on the queue; running jobs that a crash or a stop left were queued again by the store.
     ///
     /// When `shutdown` is cancelled no further job starts, and those that run are checkpointed and go back to queued.
@@ -166,7 +170,7 @@ impl Runner {
             shared.tasks.spawn(self.clone().run(claim, flag));
         }
         loop {
-            let room_bytes = shared.options.max_memory_bytes.saturating_sub(shared.memory_bytes());
+            let room_bytes = shared.options.limits.memory_bytes.saturating_sub(shared.memory_bytes());
             let free = shared.running().len() < shared.options.workers && !shared.shutdown.is_cancelled();
             let Some(claim) = (match free {
                 true => shared.store.claim_next(&shared.owner, room_bytes).await?,

@@ -100,7 +100,7 @@ impl Runner {
             validation: validation.as_ref(),
             continued: base.as_ref().map(Base::as_continued),
         };
-        let admitted = admit(request, named, self.0.options.max_memory_bytes)?;
+        let admitted = admit(request, named, &self.0.options.limits)?;
         Ok((admitted, dataset))
     }
 }

@@ -184,7 +184,7 @@ mod tests {
             columns: found.columns,
         };
         store
-            .insert_dataset(&TenantId::default(), &dataset, staged, None)
+            .insert_dataset(&TenantId::default(), &dataset, staged, u64::MAX, None)
             .await
             .unwrap();
         dataset

@@ -54,7 +54,7 @@ fn role(operation: &Operation) -> Option<&'static str> {
     );
     assert_eq!(
         role == Some("admin"),
-        operation.path.starts_with("/v1/keys"),
+        operation.path.starts_with("/v1/keys") || operation.path == "/v1/usage",
         "{}",
         operation.id
     );

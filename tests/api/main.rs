@@ -15,6 +15,7 @@ mod job_moves;
 mod jobs;
 mod keras_parity;
 mod keys;
+mod limits;
 mod models;
 mod operations;
 mod origin;
@@ -66,6 +67,7 @@ fn main() {
         raw_socket::trials(),
         system::trials(),
         keys::trials(),
+        limits::trials(),
         access::trials(),
         origin::trials(),
         operations::trials(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use trainyard::data::profile::Limits;
 use trainyard::data::source::SourceRequest;
 use trainyard::domain::problem::Kind;
 use trainyard::serving::{Detail, Explanation, Prediction, Predictor};
@@ -117,11 +118,11 @@ async fn a_csv_comes_back_with_the_prediction_s_columns_whatever_its_dialect() {
     let predictor = irises(&yard).await;
     let mut utf_8 = Vec::new();
     predictor
-        .predict_csv(iris(), &SourceRequest::default(), &mut utf_8)
+        .predict_csv(iris(), &SourceRequest::default(), &Limits::default(), &mut utf_8)
         .unwrap();
     let mut cp949 = Vec::new();
     predictor
-        .predict_csv(iris_cp949(), &SourceRequest::default(), &mut cp949)
+        .predict_csv(iris_cp949(), &SourceRequest::default(), &Limits::default(), &mut cp949)
         .unwrap();
     assert_eq!(utf_8, cp949);
     let text = String::from_utf8(utf_8).unwrap();
@@ -145,7 +146,12 @@ async fn a_csv_comes_back_with_the_prediction_s_columns_whatever_its_dialect() {
 
     let semicolons = "품종;꽃받침폭;꽃받침길이;꽃잎폭;꽃잎길이\n=cmd;0,2;1;1;1\n";
     let fault = predictor
-        .predict_csv(semicolons.as_bytes(), &SourceRequest::default(), Vec::new())
+        .predict_csv(
+            semicolons.as_bytes(),
+            &SourceRequest::default(),
+            &Limits::default(),
+            Vec::new(),
+        )
         .unwrap_err();
     assert_eq!(fault.kind, Kind::InvalidFeatures);
     assert_eq!(fault.place.map(|place| (place.line, place.column)), Some((2, 2)));

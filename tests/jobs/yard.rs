@@ -90,7 +90,7 @@ impl Yard {
             columns: found.columns,
         };
         self.store
-            .insert_dataset(&self.tenant, &dataset, staged, None)
+            .insert_dataset(&self.tenant, &dataset, staged, u64::MAX, None)
             .await
             .unwrap();
         dataset

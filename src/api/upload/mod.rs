@@ -27,7 +27,7 @@ use super::extract::{FromQuery, Query, QueryReader, Tenant};
 use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::openapi::{Binary, binary};
-use crate::data::profile::{self, profile};
+use crate::data::profile::profile;
 use crate::data::source::SourceRequest;
 use crate::domain::dataset::Dataset;
 use crate::domain::id::DatasetId;
@@ -35,7 +35,7 @@ use crate::domain::job_request::MAX_NAME_CHARS;
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
-use crate::store::{Keep, StagedBlob, StoredAnswer};
+use crate::store::{Insertion, Keep, StagedBlob, StoredAnswer};
 
 /// What a client says about the table it uploads.
 #[derive(Debug, IntoParams)]
@@ -95,7 +95,7 @@ pub(super) async fn create_dataset(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let upload = Upload::begin(state, tenant, &headers)?;
+    let upload = Upload::begin(state, tenant, &headers).await?;
     let table_type = table_type(&headers)?;
     let content = upload
         .receive(body.into_data_stream(), is_gzip(&headers)?, broken)
@@ -143,7 +143,7 @@ pub(super) async fn upload_dataset_form(
     idempotency: Idempotency,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let upload = Upload::begin(state, tenant, request.headers())?;
+    let upload = Upload::begin(state, tenant, request.headers()).await?;
     if is_gzip(request.headers())? {
         let detail = "A form comes unpacked; its part file may be packed, with a content-encoding of its own.";
         return Err(ApiError::new(Kind::UnsupportedMediaType, detail));
@@ -214,10 +214,16 @@ struct Upload {
 }
 
 impl Upload {
-    fn begin(state: AppState, tenant: TenantId, headers: &HeaderMap) -> Result<Self, ApiError> {
+    async fn begin(state: AppState, tenant: TenantId, headers: &HeaderMap) -> Result<Self, ApiError> {
         let limit = state.limits.upload_bytes;
         if declared_length(headers).is_some_and(|length| length > limit) {
             return Err(too_large(limit));
+        }
+        // Whoever has no room at all is told before the body is sent; how large the table is, is known when it is read.
+        let room = state.limits.tenant_dataset_bytes;
+        let used = state.store.dataset_bytes(&tenant).await?;
+        if used >= room {
+            return Err(no_room(used, room));
         }
         let busy = |_| {
             ApiError::new(
@@ -259,9 +265,14 @@ impl Upload {
         let make = |keep: Option<Keep<Dataset>>| async move {
             let _slot = _slot;
             let (dataset, content) = describe(&state, content, query, table_type).await?;
-            let store = &state.store;
-            store.insert_dataset(&owner, &dataset, content, keep.as_ref()).await?;
-            Ok(dataset)
+            let room = state.limits.tenant_dataset_bytes;
+            let inserted = state
+                .store
+                .insert_dataset(&owner, &dataset, content, room, keep.as_ref());
+            match inserted.await? {
+                Insertion::Inserted => Ok(dataset),
+                Insertion::NoRoom { used_bytes } => Err(no_room(used_bytes, room)),
+            }
         };
         idempotency.once(&store, &tenant, &fingerprint, uploaded, make).await
     }
@@ -269,6 +280,15 @@ impl Upload {
 
 fn uploaded(dataset: &Dataset) -> StoredAnswer {
     created(StatusCode::CREATED, format!("/v1/datasets/{}", dataset.id), dataset)
+}
+
+/// 507 and not 413 or 429: it isn't this table that is too large, and time alone changes nothing.
+fn no_room(used_bytes: u64, room_bytes: u64) -> ApiError {
+    let detail = format!(
+        "Your tables have {used_bytes} bytes and may have {room_bytes} together, too few for this one; nothing of it was \
+         kept. Delete a table that is not needed and send this one again."
+    );
+    ApiError::new(Kind::InsufficientStorage, detail)
 }
 
 /// What is in the table.
@@ -285,9 +305,10 @@ async fn describe(
     };
     // An upload has its place among the uploads: it isn't refused once it is received.
     let turn = state.table_readers.turn().await?;
+    let limits = state.limits.clone();
     let (found, content) = in_turn(turn, move || {
         let file = File::open(content.path()).map_err(Problem::internal)?;
-        Ok((profile(file, &request, &profile::Limits::default())?, content))
+        Ok((profile(file, &request, &limits.table)?, content))
     })
     .await?;
     let id = DatasetId::generate();

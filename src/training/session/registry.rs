@@ -73,6 +73,10 @@ impl Sessions {
         sessions
     }
 
+    pub fn options(&self) -> &SessionOptions {
+        &self.0.options
+    }
+
     pub async fn get(&self, tenant: &TenantId, id: SessionId) -> Result<Session, Problem> {
         let session = self.0.open(tenant, id).await?;
         let state = session.state().await?;

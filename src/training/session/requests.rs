@@ -72,7 +72,15 @@ impl Sessions {
                             _ => Ok(plan),
                         },
                     );
-                let plan = checked.map_err(refused)?;
+                let mut faults = self.0.options.network.faults(&model, "/model");
+                let plan = match checked {
+                    Ok(plan) if faults.is_empty() => plan,
+                    checked => {
+                        faults.extend(checked.err().into_iter().flatten());
+                        return Err(refused(faults));
+                    }
+                };
+                self.0.options.network.check_parameters(&plan)?;
                 self.check_size(plan.memory_bytes(1, 1))?;
                 let network = match given {
                     Some(given) => Network::from_weights(&plan, given, "/initial_weights").map_err(refused)?,
@@ -105,6 +113,7 @@ impl Sessions {
                     created_at: Timestamp::now(),
                 };
                 let plan = plan_of(&origin).map_err(refused)?;
+                self.0.options.network.check_parameters(&plan)?;
                 let network = Network::from_weights(&plan, &base.weights, "/from_model").map_err(refused)?;
                 let state = State::new(&plan, network, Some(base.optimizer));
                 (origin, plan, state)

@@ -1,0 +1,308 @@
+//! What each limit of the server does when it is reached, and that many at once don't get past it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Client};
+use crate::fixtures::{EndlessJob, HOUSING, IRIS, Trained, gzip, id, iris_job, upload, with};
+use crate::server::Server;
+use crate::trials;
+use crate::yard::{create, secret};
+
+trials![
+    a_request_over_a_limit_is_told_which,
+    a_table_over_a_limit_is_told_which,
+    a_network_or_training_over_a_limit_is_told_where,
+    a_job_that_takes_too_much_arithmetic_is_refused,
+    jobs_at_once_do_not_get_past_the_queue_of_their_tenant,
+    uploads_at_once_do_not_get_past_the_room_of_their_tenant,
+    a_tenant_without_room_is_told_before_it_sends_a_body,
+    each_key_has_its_own_rate_and_health_has_none,
+    the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body,
+    an_admin_sees_what_its_tenant_has_and_may_have,
+];
+
+struct Strict {
+    server: Server,
+    model: String,
+}
+
+/// A server that takes irises, and little more.
+static STRICT: LazyLock<Strict> = LazyLock::new(|| {
+    let limits = "--max-json-mib=1 --max-tensors-mib=1 --max-upload-mib=1 --max-predict-csv-mib=1 --max-rows=150 \
+                  --max-columns=5 --max-field-kib=1 --max-layers=3 --max-units=16 --max-parameters=200 --max-epochs=20 \
+                  --max-batch-size=64 --max-instances=2 --max-header-kib=1 --max-uri-kib=1";
+    let server = Server::start(&limits.split_whitespace().collect::<Vec<_>>());
+    let client = server.client();
+    let dataset = upload(&client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let model = Trained::new(&client, dataset, spec).model;
+    Strict { server, model }
+});
+
+fn post(client: &Client, target: &str, body: &Value) -> Answer {
+    client.post(target).json(body).send()
+}
+
+/// The faults of a refused document, by pointer.
+fn pointers(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().expect("a list");
+    errors.iter().filter_map(|fault| fault["pointer"].as_str()).collect()
+}
+
+fn a_request_over_a_limit_is_told_which() {
+    let Strict { server, model } = &*STRICT;
+    let client = &server.client();
+    let large = "x".repeat((1 << 20) + 1);
+    let row = json!([6.3, 3.3, 6.0, 2.5]);
+    let predict = format!("/v1/models/{model}/predict");
+    post(client, &predict, &json!({"instances": [row, row]})).expect(200);
+    let problem = post(client, &predict, &json!({"instances": [row, row, row]})).problem(413, "body-too-large");
+    let told = problem["detail"].as_str().expect("a sentence");
+    assert!(told.contains("the 2 of one call"), "{told}");
+    let header = client.get("/v1/jobs").header("x-note", &large[..1025]);
+    header.send().problem(431, "headers-too-large");
+    let uri = client.get(format!("/v1/jobs?after={}", &large[..1025]));
+    uri.send().problem(414, "uri-too-long");
+    let table = format!("a\n{large}");
+    for (target, body, encoding) in [
+        ("/v1/jobs", large.as_bytes(), None),
+        ("/v1/datasets", table.as_bytes(), None),
+        ("/v1/datasets", &gzip(table.as_bytes()), Some("gzip")),
+        (&format!("{predict}/csv"), table.as_bytes(), None),
+        (
+            "/v1/sessions/ses_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f/gradients.safetensors",
+            large.as_bytes(),
+            None,
+        ),
+    ] {
+        let content_type = match target {
+            "/v1/jobs" => "application/json",
+            _ if target.ends_with(".safetensors") => "application/octet-stream",
+            _ => "text/csv",
+        };
+        // Its connection ends with an answer that came before the end of a body: each has its own.
+        let client = server.client();
+        let call = client.post(target).body(content_type, body);
+        let call = match encoding {
+            Some(encoding) => call.header("content-encoding", encoding),
+            None => call,
+        };
+        call.send().problem(413, "body-too-large");
+    }
+}
+
+fn a_table_over_a_limit_is_told_which() {
+    let client = &STRICT.server.client();
+    let long = format!("a\n{}\n", "x".repeat(1025));
+    let rows = format!("a\n{}", "1\n".repeat(151));
+    for (table, told) in [(HOUSING, "columns"), (&rows, "rows"), (&long, "1024")] {
+        let answer = client.post("/v1/datasets").body("text/csv", table).send();
+        let problem = answer.problem(422, "invalid-dataset");
+        assert!(
+            problem["detail"].as_str().is_some_and(|detail| detail.contains(told)),
+            "{problem}"
+        );
+    }
+}
+
+fn a_network_or_training_over_a_limit_is_told_where() {
+    let client = &STRICT.server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let dense = |units: u32| json!({"type": "dense", "units": units, "activation": "softmax"});
+    let training = json!({"training": {"epochs": 21, "batch_size": 65}});
+    let problem = post(client, "/v1/jobs", &with(&spec, training)).problem(422, "invalid-spec");
+    assert_eq!(pointers(&problem), ["/training/epochs", "/training/batch_size"]);
+    let deep = [dense(17), dense(2), dense(2), dense(3)];
+    let problem = post(client, "/v1/jobs", &with(&spec, json!({"model": {"layers": deep}})));
+    let problem = problem.problem(422, "invalid-spec");
+    assert_eq!(pointers(&problem), ["/model/layers", "/model/layers/0/units"]);
+    let wide = json!({"model": {"layers": [dense(16), dense(8), dense(3)]}});
+    post(client, "/v1/jobs", &with(&spec, wide)).problem(422, "job-too-large");
+
+    let session = |layers: Value| {
+        post(
+            client,
+            "/v1/sessions",
+            &json!({"inputs": 2, "model": {"layers": layers, "loss": "mse"}}),
+        )
+    };
+    let linear = |units: u32| json!({"type": "dense", "units": units});
+    let problem = session(json!([linear(17)])).problem(422, "invalid-spec");
+    assert_eq!(pointers(&problem), ["/model/layers/0/units"]);
+    session(json!([linear(16), linear(16)])).problem(422, "job-too-large");
+    session(json!([linear(16), linear(1)])).expect(201);
+}
+
+fn a_job_that_takes_too_much_arithmetic_is_refused() {
+    let server = Server::start(&["--max-job-tera-operations", "1"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let dry_run = |epochs: u32| {
+        post(
+            client,
+            "/v1/jobs?dry_run=true",
+            &with(&spec, json!({"training": {"epochs": epochs}})),
+        )
+    };
+    dry_run(1_000_000).expect(200);
+    let wide = json!({"model": {"layers": [{"type": "dense", "units": 3000, "activation": "relu"}, {"type": "dense", "units": 3, "activation": "softmax"}]}, "training": {"epochs": 1_000_000}});
+    post(client, "/v1/jobs", &with(&spec, wide)).problem(422, "job-too-large");
+}
+
+/// Sends as many at once, and gives the answers.
+fn at_once(number: usize, send: impl Fn() -> Answer + Sync) -> Vec<Answer> {
+    thread::scope(|scope| {
+        let sent: Vec<_> = (0..number).map(|_| scope.spawn(&send)).collect();
+        sent.into_iter().map(|sent| sent.join().expect("an answer")).collect()
+    })
+}
+
+fn jobs_at_once_do_not_get_past_the_queue_of_their_tenant() {
+    let server = Server::start(&["--workers", "1", "--max-queued-jobs", "3"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let _running = EndlessJob::submit(client, &dataset).started();
+    let spec = iris_job(id(&dataset));
+    let answers = at_once(100, || post(client, "/v1/jobs", &spec));
+    let (queued, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 202);
+    assert_eq!(queued.len(), 3);
+    for answer in refused {
+        assert!(answer.header("retry-after").is_some());
+        answer.problem(429, "too-many-requests");
+    }
+    client
+        .post(format!("/v1/jobs/{}/cancel", id(&queued[0].json())))
+        .send()
+        .expect(200);
+    post(client, "/v1/jobs", &spec).expect(202);
+}
+
+fn uploads_at_once_do_not_get_past_the_room_of_their_tenant() {
+    let server = Server::start(&["--max-storage-mib", "1"]);
+    let client = &server.client();
+    let table = format!("a\n{}", "1\n".repeat(150_000));
+    let send = || client.post("/v1/datasets").body("text/csv", table.as_str()).send();
+    let (stored, refused): (Vec<_>, Vec<_>) = at_once(20, send).into_iter().partition(|answer| answer.status == 201);
+    assert_eq!(stored.len(), 3);
+    for answer in refused {
+        let problem = answer.problem(507, "insufficient-storage");
+        let told = problem["detail"].as_str().expect("a sentence");
+        assert!(told.contains("may have 1048576") && told.contains("Delete"), "{told}");
+    }
+    client
+        .delete(format!("/v1/datasets/{}", id(&stored[0].json())))
+        .send()
+        .expect(204);
+    send().expect(201);
+}
+
+/// The status of a request that is answered although its body is never sent.
+fn status_without_body(client: &Client) -> String {
+    let mut socket = TcpStream::connect(client.authority()).expect("it listens");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    let head = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\
+                Expect: 100-continue\r\n\r\n";
+    socket.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+fn a_tenant_without_room_is_told_before_it_sends_a_body() {
+    let server = Server::start(&["--max-storage-mib", "1"]);
+    let client = &server.client();
+    let mebibyte = format!("a\n{}", "1\n".repeat((1 << 19) - 1));
+    assert_eq!(status_without_body(client), "100");
+    upload(client, "all", mebibyte);
+    assert_eq!(status_without_body(client), "507");
+}
+
+/// Whether a request is answered; else it is refused for coming too soon.
+fn is_answered(client: &Client) -> bool {
+    let answer = client.get("/v1/jobs").send();
+    if answer.status == 200 {
+        return true;
+    }
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.problem(429, "too-many-requests");
+    false
+}
+
+fn each_key_has_its_own_rate_and_health_has_none() {
+    let server = Server::start(&["--max-requests-per-second", "10"]);
+    let open = server.client();
+    let admin = open.with_key(secret(&create(&open, json!({"name": "boss", "role": "admin"}))));
+    let other = open.with_key(secret(&create(&admin, json!({"name": "other", "role": "read"}))));
+    let began = Instant::now();
+    let answered = (0..100).filter(|_| is_answered(&admin)).count();
+    // A burst of ten, and what the time that it took has brought.
+    let most = 10 + 10 * began.elapsed().as_secs() as usize + 10;
+    assert!((9..=most).contains(&answered), "{answered}");
+    assert!(is_answered(&other));
+    for _ in 0..30 {
+        open.get("/livez").send().expect(200);
+    }
+    thread::sleep(Duration::from_secs(1));
+    assert!(is_answered(&admin));
+}
+
+fn the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body() {
+    let server = Server::start(&["--max-requests-per-second", "1"]);
+    let client = &server.client();
+    assert!((0..20).any(|_| !is_answered(client)));
+    assert!((0..20).any(|_| status_without_body(client) == "429"));
+    let unlimited = Server::start(&["--max-requests-per-second", "0"]);
+    let client = &unlimited.client();
+    assert!((0..200).all(|_| is_answered(client)));
+}
+
+fn an_admin_sees_what_its_tenant_has_and_may_have() {
+    let limits = "--workers=1 --max-queued-jobs=7 --max-storage-mib=2 --max-sessions=5 --max-event-streams=1";
+    let server = Server::start(&limits.split_whitespace().collect::<Vec<_>>());
+    let client = &server.client();
+    let usage = || client.get("/v1/usage").send().expect(200).json();
+    let used = |used: usize, limit: usize| json!({"used": used, "limit": limit});
+    let jobs =
+        json!({"queued": 0, "running": 0, "paused": 0, "cancelling": 0, "succeeded": 0, "failed": 0, "cancelled": 0});
+    let nothing = json!({
+        "datasets": 0, "storage_bytes": used(0, 2 << 20), "models": 0, "jobs": jobs, "queued_jobs": used(0, 7),
+        "sessions": used(0, 5), "event_streams": used(0, 1),
+    });
+    assert_eq!(usage(), nothing);
+    let trained = {
+        let dataset = upload(client, "iris", IRIS);
+        let spec = iris_job(id(&dataset));
+        Trained::new(client, dataset, spec)
+    };
+    upload(client, "iris", IRIS);
+    post(client, "/v1/sessions", &json!({"from_model": trained.model})).expect(201);
+    let running = EndlessJob::submit(client, &trained.dataset);
+    // Not by its events, whose one place is freed a little after they were read.
+    while running.get()["status"] != "running" {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let _waiting = [(); 2].map(|()| EndlessJob::submit(client, &trained.dataset));
+    let events = client.get(format!("/v1/jobs/{}/events", running.id));
+    let stream = events.clone().events();
+    let expected = with(
+        &nothing,
+        json!({
+            "datasets": 2, "storage_bytes": used(2 * IRIS.len(), 2 << 20), "models": 1,
+            "jobs": with(&jobs, json!({"queued": 2, "running": 1, "succeeded": 1})), "queued_jobs": used(2, 7),
+            "sessions": used(1, 5), "event_streams": used(1, 1),
+        }),
+    );
+    assert_eq!(usage(), expected);
+    events.send().problem(429, "too-many-requests");
+    drop(stream);
+}
