@@ -31,5 +31,9 @@ pub(crate) fn serve(data_dir: &Path, model: &str) {
 
 async fn predict(State(predictor): State<Arc<Predictor>>, Json(body): Json<Value>) -> Json<Predictions> {
     let instances = body["instances"].as_array().expect("instances");
-    Json(predictor.predict(instances, "/instances", Detail::default()).expect("a prediction"))
+    Json(
+        predictor
+            .predict(instances, "/instances", Detail::default())
+            .expect("a prediction"),
+    )
 }

@@ -24,6 +24,7 @@ mod origin;
 mod pace;
 mod pagination;
 mod predictions;
+mod remainder;
 mod request;
 mod serve;
 mod session_calls;
