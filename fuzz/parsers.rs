@@ -17,11 +17,11 @@ use trainyard::nn::spec::reader::Reader;
 use trainyard::nn::spec::{ModelSpec, Plan, Target};
 use trainyard::nn::trainer::{Checkpoint, FitOptions, Samples, Trainer};
 
-pub fn csv(bytes: &[u8]) -> bool {
+pub(crate) fn csv(bytes: &[u8]) -> bool {
     table(bytes, Format::Csv)
 }
 
-pub fn json_lines(bytes: &[u8]) -> bool {
+pub(crate) fn json_lines(bytes: &[u8]) -> bool {
     table(bytes, Format::JsonLines)
 }
 
@@ -41,7 +41,7 @@ fn table(bytes: &[u8], format: Format) -> bool {
     true
 }
 
-pub fn specs(bytes: &[u8]) -> bool {
+pub(crate) fn specs(bytes: &[u8]) -> bool {
     let Ok(document) = parse_json(bytes) else { return false };
     let request = match JobRequest::read(&document) {
         Ok(request) => request,
@@ -71,7 +71,7 @@ pub fn specs(bytes: &[u8]) -> bool {
     true
 }
 
-pub fn safetensors(bytes: &[u8]) -> bool {
+pub(crate) fn safetensors(bytes: &[u8]) -> bool {
     let Ok(mut read) = Tensors::read(bytes) else {
         return false;
     };
@@ -83,7 +83,7 @@ pub fn safetensors(bytes: &[u8]) -> bool {
 }
 
 /// A network with every kind of state: moving averages, and an optimizer with two moments.
-pub fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let model = json!({"layers": [
         {"type": "dense", "units": 3, "activation": "relu"}, "batch_normalization", {"type": "dense", "units": 1}
     ]});
@@ -91,7 +91,7 @@ pub fn plan() -> Plan {
     spec.plan("", 2, Target::Columns(None)).expect("a plan")
 }
 
-pub fn training() -> Trainer<f32> {
+pub(crate) fn training() -> Trainer<f32> {
     let network = Network::initialize(&plan(), 7);
     Trainer::new(plan(), network, None, samples(), None, options())
 }
@@ -116,7 +116,7 @@ const HEADER: &[u8] = b"trainyard checkpoint 1\n";
 const CHECKSUM_BYTES: usize = 32;
 
 /// As it is stored, and behind its checksum, which nearly no change gets past.
-pub fn checkpoints(bytes: &[u8]) -> bool {
+pub(crate) fn checkpoints(bytes: &[u8]) -> bool {
     let opened = artifact::open::<Checkpoint<f32>>(Kind::Checkpoint, bytes);
     let content = bytes.strip_prefix(HEADER).unwrap_or(bytes);
     let content = &content[..content.len().saturating_sub(CHECKSUM_BYTES)];
@@ -130,7 +130,7 @@ pub fn checkpoints(bytes: &[u8]) -> bool {
 }
 
 /// A spec with every part that a client may write.
-pub fn whole_spec() -> Value {
+pub(crate) fn whole_spec() -> Value {
     json!({
         "name": "iris", "dataset": "ds_01938f4e5a7c7d2e9b1f3a5c7e9d1b3f", "target": "품종", "features": ["꽃잎길이"],
         "model": {
