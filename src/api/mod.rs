@@ -26,6 +26,7 @@ mod pace;
 mod pagination;
 mod predictions;
 mod rate;
+mod remainder;
 mod request;
 mod serve;
 mod session_calls;
@@ -59,6 +60,7 @@ pub use self::origin::AllowedHosts;
 use self::rate::RateLimit;
 use self::request::Surroundings;
 pub use self::serve::{listen, serve};
+use crate::domain::problem::Problem;
 use crate::serving::Serving;
 use crate::store::Store;
 use crate::training::Runner;
@@ -179,6 +181,12 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(from_fn_with_state(around, request::surround))
+}
+
+/// The document in a body, as handlers get it. Here for the fuzz targets.
+#[doc(hidden)]
+pub fn parse_json(bytes: &[u8]) -> Result<serde_json::Value, Problem> {
+    extract::parse(bytes)
 }
 
 /// The OpenAPI document as `openapi/openapi.json` holds it and `/openapi.json` serves it.

@@ -1,10 +1,11 @@
 //! Models: list, get, delete, summary, weights. What they predict is in [`super::predictions`].
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,7 +13,7 @@ use super::AppState;
 use super::error::ApiError;
 use super::extract::{Id, Query, Tenant};
 use super::pagination::{List, PageQuery};
-use crate::domain::id::ModelId;
+use crate::domain::id::{JobId, ModelId};
 use crate::domain::model::Model;
 use crate::domain::problem::{Kind, Problem};
 use crate::nn::summary::Summary;
@@ -20,6 +21,39 @@ use crate::nn::weights::LayerWeights;
 use crate::store::Deletion;
 
 type ModelList = List<Model>;
+
+/// The model in the path of a call that uses one. Who names the job that is to make it is told how far that is.
+pub(super) struct TrainedModel(pub(super) ModelId);
+
+impl FromRequestParts<AppState> for TrainedModel {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let not_found = match Id::<ModelId>::from_request_parts(parts, state).await {
+            Ok(Id(id)) => return Ok(Self(id)),
+            Err(not_found) => not_found,
+        };
+        let Ok(Id(id)) = Id::<JobId>::from_request_parts(parts, state).await else {
+            return Err(not_found);
+        };
+        let Tenant(tenant) = Tenant::from_request_parts(parts, state).await?;
+        match state.store.get_job(&tenant, id).await? {
+            Some(job) if !job.status.is_final() => {
+                let detail =
+                    format!("{id} is a job that is not done, so that its model is not there yet: wait for it.");
+                Err(ApiError::new(Kind::Conflict, detail))
+            }
+            Some(job) => match job.model {
+                Some(model) => {
+                    let detail = format!("There is no such model: {id} is a job; the model it made is {model}.");
+                    Err(ApiError::new(Kind::NotFound, detail))
+                }
+                None => Err(not_found),
+            },
+            None => Err(not_found),
+        }
+    }
+}
 
 /// List models
 #[utoipa::path(

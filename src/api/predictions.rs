@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 use tempfile::{SpooledData, SpooledTempFile};
 use tokio_util::io::ReaderStream;
@@ -21,8 +21,9 @@ use super::AppState;
 use super::blocking::in_turn;
 use super::error::ApiError;
 use super::extract::body::{broken, declared_length, too_large};
-use super::extract::{FromQuery, Id, Json, JsonText, Query, QueryReader, Tenant, parse};
+use super::extract::{FromQuery, Json, JsonText, Query, QueryReader, Tenant, parse};
 use super::limits::Limits;
+use super::models::TrainedModel;
 use super::openapi::Binary;
 use super::upload::media_type::{is_gzip, table_type};
 use super::upload::receive::receive;
@@ -40,8 +41,7 @@ use crate::store::StoreError;
 const QUICK_BYTES: usize = 8 * 1024;
 const QUICK_MULTIPLICATIONS: u64 = 5_000_000;
 
-/// A body up to this size is read even when its request is to be refused: that costs less than the new connection that
-/// the client needs once it was told before it had sent all.
+/// A body up to this size is read before it is known whether there is a turn for it: it may be one that needs none.
 const CHEAP_BYTES: u64 = 256 * 1024;
 
 /// Up to this size the tables of predict/csv stay in memory; beyond it they go through temporary files.
@@ -165,6 +165,7 @@ fn read_predict_fields(reader: &mut Reader, document: &Value) -> Detail {
     responses(
         (status = 200, description = "A prediction an instance, in their order.", body = Predictions),
         (status = 404, description = "There is no such model."),
+        (status = 409, description = "The id is a job's that has no model yet."),
         (status = 413, description = "The body is too large, or has too many instances."),
         (status = 415, description = "The body is not sent as JSON."),
         (status = 422, description = "The instances don't fit the model; errors has every fault."),
@@ -174,14 +175,13 @@ fn read_predict_fields(reader: &mut Reader, document: &Value) -> Detail {
 pub(super) async fn predict_instances(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
-    Id(id): Id<ModelId>,
+    TrainedModel(id): TrainedModel,
     request: Request,
 ) -> Result<Response, ApiError> {
     let predictor = state.serving.get(&tenant, id).await?;
     let is_cheap = declared_length(request.headers()).is_some_and(|length| length <= CHEAP_BYTES);
-    if !is_cheap && let Err(refusal) = state.predictions.check() {
-        // The connection ends with a body half read: a client that isn't told would send its next request into it.
-        return Ok(([(CONNECTION, "close")], refusal).into_response());
+    if !is_cheap {
+        state.predictions.check()?;
     }
     let JsonText(text, memory) = JsonText::from_request(request, &state).await?;
     let is_quick = PredictRequest::is_quick(&text, &predictor);
@@ -232,6 +232,7 @@ impl FromQuery for PredictCsvQuery {
     responses(
         (status = 200, description = "The same rows and the prediction's columns.", body = String, content_type = "text/csv"),
         (status = 404, description = "There is no such model."),
+        (status = 409, description = "The id is a job's that has no model yet."),
         (status = 413, description = "The body is too large, as it comes or once it is unpacked."),
         (status = 415, description = "The content-type is no CSV's, or the content-encoding isn't gzip."),
         (status = 422, description = "The content is no CSV, or doesn't fit the model; errors names line and column."),
@@ -240,7 +241,7 @@ impl FromQuery for PredictCsvQuery {
 pub(super) async fn predict_csv(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
-    Id(id): Id<ModelId>,
+    TrainedModel(id): TrainedModel,
     Query(query): Query<PredictCsvQuery>,
     headers: HeaderMap,
     body: Body,
@@ -329,6 +330,7 @@ impl EvaluateRequest {
     responses(
         (status = 200, description = "The figures.", body = Evaluation),
         (status = 404, description = "There is no such model."),
+        (status = 409, description = "The id is a job's that has no model yet."),
         (status = 413, description = "The body is too large."),
         (status = 415, description = "The body is not sent as JSON."),
         (status = 422, description = "There is no such dataset, or it doesn't fit the model."),
@@ -337,7 +339,7 @@ impl EvaluateRequest {
 pub(super) async fn evaluate_model(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
-    Id(id): Id<ModelId>,
+    TrainedModel(id): TrainedModel,
     Json(document, _memory): Json,
 ) -> Result<Answer<Evaluation>, ApiError> {
     let request = EvaluateRequest::read(&document)?;

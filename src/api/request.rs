@@ -18,6 +18,7 @@ use super::error::{ApiError, render, slug};
 use super::limits::Limits;
 use super::metrics::Metrics;
 use super::pace::paced;
+use super::remainder::Remainder;
 use crate::domain::problem::{Kind, Problem};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,13 +41,17 @@ pub(crate) async fn surround(State(around): State<Surroundings>, request: Reques
     let span = tracing::info_span!("request", request_id = %id, %method, route, key);
     let started = Instant::now();
 
+    let framing = Framing::of(request.headers());
+    let remainder = Remainder::default();
+    let request = request.map(|body| remainder.lend(paced(body, &limits)));
     let mut response = match check_head(&request, &limits) {
-        Ok(()) => {
-            let request = request.map(|body| paced(body, &limits));
-            next.run(request).instrument(span.clone()).await
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(error) => {
+            drop(request);
+            error.into_response()
         }
-        Err(error) => error.into_response(),
     };
+    let is_settled = remainder.settle(!framing.awaits_leave).await;
     let _entered = span.entered();
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
         log(&problem);
@@ -56,11 +61,33 @@ pub(crate) async fn surround(State(around): State<Surroundings>, request: Reques
         response = rendered;
         *response.headers_mut() = headers;
     }
+    if !is_settled || framing.is_ambiguous {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     finish_headers(response.headers_mut(), &id);
     let (status, latency) = (response.status().as_u16(), started.elapsed());
     metrics.note(route, &method, status, latency);
     tracing::info!(status, latency_ms = latency.as_millis() as u64, "answered");
     response
+}
+
+/// What the head says of how the body comes.
+struct Framing {
+    /// The client sends nothing before it is told to.
+    awaits_leave: bool,
+    /// Something between client and server may have seen the body end elsewhere: hyper hides the length that a body in
+    /// chunks came with, so that any may have had one (RFC 9112, 6.1).
+    is_ambiguous: bool,
+}
+
+impl Framing {
+    fn of(headers: &HeaderMap) -> Self {
+        Self {
+            awaits_leave: headers.contains_key(header::EXPECT),
+            is_ambiguous: headers.contains_key(header::TRANSFER_ENCODING),
+        }
+    }
 }
 
 /// The client's own id where it is one that can stand in a log, else a new one.

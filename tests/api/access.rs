@@ -24,13 +24,13 @@ trials![
 ];
 
 /// A key of the right form that the server never made.
-fn made_elsewhere() -> String {
+pub(crate) fn made_elsewhere() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     create_in(folder.path(), &["--name", "x", "--role", "admin"])
 }
 
 /// A key that begins as `secret` does, and is well-formed to its checksum.
-fn forged(secret: &str) -> String {
+pub(crate) fn forged(secret: &str) -> String {
     let body = format!("{}{}", &secret[..15], "0".repeat(64));
     let checksum = Sha256::digest(&body)
         .iter()

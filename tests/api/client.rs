@@ -210,6 +210,12 @@ impl Call<'_> {
             answer.header("x-request-id").is_some_and(|id| !id.is_empty()),
             "{what}: no x-request-id"
         );
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{what}: {policy:?}"
+        );
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
         assert_ne!(answer.status, 500, "{what}: the server failed: {}", answer.text());
         if answer.status >= 400 {
             answer.check_problem();

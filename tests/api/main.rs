@@ -13,6 +13,7 @@ mod history;
 mod idempotency;
 mod job_moves;
 mod jobs;
+mod keep_alive;
 mod keras_parity;
 mod keys;
 mod limits;
@@ -65,6 +66,7 @@ fn main() {
         session_tensors::trials(),
         refusals::trials(),
         raw_socket::trials(),
+        keep_alive::trials(),
         system::trials(),
         keys::trials(),
         limits::trials(),

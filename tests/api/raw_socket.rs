@@ -10,7 +10,6 @@ use crate::trials;
 
 trials![
     two_lengths_are_refused,
-    a_length_and_chunks_are_not_both_believed,
     a_length_that_is_no_number_is_refused,
     a_request_without_a_host_is_refused,
     garbage_is_refused,
@@ -56,14 +55,6 @@ fn two_lengths_are_refused() {
         b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
         400,
     );
-}
-
-fn a_length_and_chunks_are_not_both_believed() {
-    let smuggled =
-        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\
-        Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let (statuses, text) = send(smuggled);
-    assert!(statuses.len() <= 2 && statuses[0] >= 400, "{text}");
 }
 
 fn a_length_that_is_no_number_is_refused() {

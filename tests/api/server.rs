@@ -14,20 +14,28 @@ pub(crate) struct Server {
     data: TempDir,
     log: PathBuf,
     flags: Vec<String>,
+    /// The largest file it may write.
+    file_bytes: Option<u64>,
     address: String,
 }
 
 impl Server {
     /// Starts a server on a free port over an empty folder, with further flags.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_within(flags, None)
+    }
+
+    /// The same with a limit on the size of the files it writes; what goes beyond it fails as on a full disk.
+    pub(crate) fn start_within(flags: &[&str], file_bytes: Option<u64>) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let log = data.path().join("server.log");
-        let (child, address) = spawn(&data.path().join("data"), &log, flags, "");
+        let (child, address) = spawn(&data.path().join("data"), &log, flags, file_bytes, "");
         Self {
             child,
             data,
             log,
             flags: flags.iter().map(|flag| flag.to_string()).collect(),
+            file_bytes,
             address,
         }
     }
@@ -76,7 +84,7 @@ impl Server {
 
     /// The same; it dies where `FAILPOINTS` has it die, if it was built with them.
     pub(crate) fn restart_to_die_at(&mut self, failpoints: &str) {
-        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags, failpoints);
+        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags, self.file_bytes, failpoints);
     }
 
     /// Waits for the process to die by itself.
@@ -115,13 +123,34 @@ impl Drop for Server {
 }
 
 /// Starts the process and waits for the line on stdout that says where it listens.
-fn spawn(data: &Path, log: &Path, flags: &[impl AsRef<OsStr>], failpoints: &str) -> (Child, String) {
+fn spawn(
+    data: &Path,
+    log: &Path,
+    flags: &[impl AsRef<OsStr>],
+    file_bytes: Option<u64>,
+    failpoints: &str,
+) -> (Child, String) {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(log)
         .expect("a log file");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_trainyard"))
+    let trainyard = env!("CARGO_BIN_EXE_trainyard");
+    let mut command = match file_bytes {
+        None => Command::new(trainyard),
+        Some(bytes) => {
+            let mut shell = Command::new("sh");
+            // It counts in blocks of 512 bytes.
+            shell.args([
+                "-c",
+                "ulimit -f $0 && exec \"$@\"",
+                &(bytes / 512).to_string(),
+                trainyard,
+            ]);
+            shell
+        }
+    };
+    let mut child = command
         .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .args(flags)

@@ -1,20 +1,23 @@
 //! The catalogue of bad input: one row a case, with the status, the kind and the place it is answered with.
 
+mod conflicts;
 mod datasets;
 mod documents;
 mod features;
+mod limits;
 mod requests;
 mod specs;
+mod strangers;
 
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::client::Call;
+use crate::client::{Answer, Call};
 
 /// A call that has to be refused.
 struct Case {
     name: &'static str,
-    call: Box<dyn FnOnce() -> Call<'static> + Send>,
+    answer: Box<dyn FnOnce() -> Answer + Send>,
     status: u16,
     kind: &'static str,
     places: Vec<Place>,
@@ -37,9 +40,19 @@ impl Case {
         kind: &'static str,
         call: impl FnOnce() -> Call<'static> + Send + 'static,
     ) -> Self {
+        Self::answered(name, status, kind, || call().send())
+    }
+
+    /// A case that takes more than one call to come to.
+    fn answered(
+        name: &'static str,
+        status: u16,
+        kind: &'static str,
+        answer: impl FnOnce() -> Answer + Send + 'static,
+    ) -> Self {
         Self {
             name,
-            call: Box::new(call),
+            answer: Box::new(answer),
             status,
             kind,
             places: Vec::new(),
@@ -52,7 +65,12 @@ impl Case {
     }
 
     fn check(self) {
-        let problem = (self.call)().send().problem(self.status, self.kind);
+        let answer = (self.answer)();
+        for (status, header) in [(401, "www-authenticate"), (405, "allow"), (429, "retry-after")] {
+            let is_there = answer.header(header).is_some();
+            assert!(answer.status != status || is_there, "no {header}: {}", answer.text());
+        }
+        let problem = answer.problem(self.status, self.kind);
         for place in &self.places {
             assert!(place.is_in(&problem["errors"]), "no fault at {place}: {problem}");
         }
@@ -96,6 +114,9 @@ impl std::fmt::Display for Place {
 pub(crate) fn trials() -> Vec<Trial> {
     let families = [
         ("requests", requests::cases()),
+        ("strangers", strangers::cases()),
+        ("conflicts", conflicts::cases()),
+        ("limits", limits::cases()),
         ("datasets", datasets::cases()),
         ("specs", specs::cases()),
         ("documents", documents::cases()),

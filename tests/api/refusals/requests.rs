@@ -12,7 +12,6 @@ pub(super) fn cases() -> Vec<Case> {
         malformed_queries(),
         unknown_things(),
         protocol(),
-        conflicts(),
         too_large(),
     ]
     .into_iter()
@@ -250,15 +249,6 @@ fn protocol() -> Vec<Case> {
         Case::new("40 KiB of headers", 431, "headers-too-large", || {
             client().get("/v1/jobs").header("x-ballast", &"x".repeat(40 << 10))
         }),
-    ]
-}
-
-fn conflicts() -> Vec<Case> {
-    let job = |action: &'static str| move || client().post(format!("/v1/jobs/{}/{action}", id(&TRAINED_IRIS.job)));
-    vec![
-        Case::new("cancelling a finished job", 409, "conflict", job("cancel")),
-        Case::new("pausing a finished job", 409, "conflict", job("pause")),
-        Case::new("resuming a finished job", 409, "conflict", job("resume")),
     ]
 }
 
