@@ -1,11 +1,10 @@
 //! What each operation asks of its caller: one table, by which requests are admitted and the document is written.
 
-use std::collections::HashMap;
-
 use axum::extract::{MatchedPath, Request};
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::operations::Operations;
 use crate::domain::api_key::Role;
 
 /// Who may call an operation.
@@ -97,37 +96,26 @@ fn access(operation_id: &str) -> Access {
 }
 
 /// The table by method and path, as requests come.
-pub(super) struct AccessTable(HashMap<(Method, String), Access>);
+pub(super) struct AccessTable(Operations<Access>);
 
 impl AccessTable {
     pub(super) fn of(document: &Value) -> Self {
-        let paths = document["paths"].as_object().into_iter().flatten();
-        let operations = paths.flat_map(|(path, operations)| {
-            let operations = operations.as_object().into_iter().flatten();
-            operations.filter_map(move |(method, operation)| {
-                let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
-                let access = access(operation["operationId"].as_str()?);
-                Some(((method, path.clone()), access))
-            })
-        });
-        Self(operations.collect())
+        Self(Operations::of(document, |operation| {
+            access(operation["operationId"].as_str().unwrap_or_default())
+        }))
     }
 
     /// What a request must bring. One that no operation fits must bring a key before it is told so: nobody else has to
     /// learn what there is.
     pub(super) fn asked_of(&self, request: &Request) -> Access {
-        let Some(path) = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) else {
-            return Needs(Role::Read);
-        };
-        let method = match *request.method() {
-            Method::HEAD => Method::GET,
-            ref method => method.clone(),
-        };
-        if method == Method::GET && OPEN_PAGES.contains(&path) {
+        let path = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or("", MatchedPath::as_str);
+        if matches!(*request.method(), Method::GET | Method::HEAD) && OPEN_PAGES.contains(&path) {
             return Open;
         }
-        let operation = self.0.get(&(method, path.to_owned()));
-        operation.copied().unwrap_or(Needs(Role::Read))
+        self.0.find(request).copied().unwrap_or(Needs(Role::Read))
     }
 }
 

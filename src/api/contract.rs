@@ -1,21 +1,22 @@
 //! Holds every request against the document before its handler sees it: the `accept` header can be met, and an operation
 //! that takes no query is sent none.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, header};
 use serde_json::Value;
 
 use super::error::ApiError;
 use super::extract::QueryReader;
+use super::operations::Operations;
 use crate::domain::problem::Kind;
 
 /// What the document says of each operation, by method and path.
-pub(super) struct Contract(HashMap<(Method, String), Terms>);
+pub(super) struct Contract(Operations<Terms>);
 
 struct Terms {
     takes_query: bool,
@@ -26,26 +27,11 @@ struct Terms {
 
 impl Contract {
     pub(super) fn of(document: &Value) -> Self {
-        let paths = document["paths"].as_object().into_iter().flatten();
-        let operations = paths.flat_map(|(path, operations)| {
-            let operations = operations.as_object().into_iter().flatten();
-            operations.filter_map(move |(method, operation)| {
-                let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes()).ok()?;
-                Some(((method, path.clone()), Terms::of(operation)))
-            })
-        });
-        Self(operations.collect())
+        Self(Operations::of(document, Terms::of))
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
-        let Some(path) = request.extensions().get::<MatchedPath>() else {
-            return Ok(());
-        };
-        let method = match *request.method() {
-            Method::HEAD => Method::GET,
-            ref method => method.clone(),
-        };
-        let Some(terms) = self.0.get(&(method, path.as_str().to_owned())) else {
+        let Some(terms) = self.0.find(request) else {
             return Ok(());
         };
         if !terms.takes_query {
@@ -137,7 +123,7 @@ mod tests {
     use axum::body::Body;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
-    use http::HeaderValue;
+    use http::{HeaderValue, Method};
     use serde_json::json;
     use tower::ServiceExt;
 

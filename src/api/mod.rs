@@ -21,6 +21,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod openapi_3_0;
+mod operations;
 mod origin;
 mod pace;
 mod pagination;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::column::{bigint, damaged, from_json, to_json, unsigned};
 use super::{Store, StoreError};
@@ -131,19 +131,19 @@ pub(super) async fn append_epochs(
 ) -> Result<(), StoreError> {
     let first = take_numbers(write, tenant, job, epochs.len()).await?;
     let job = job.to_string();
-    for (number, rows) in (first..).step_by(EPOCHS_AT_ONCE).zip(epochs.chunks(EPOCHS_AT_ONCE)) {
-        // Each one's data as a text, so that SQLite passes it on as it is.
-        let data: Vec<String> = rows.iter().map(|row| to_json(&EpochData::of(row))).collect();
-        sqlx::query(
-            "INSERT INTO events (tenant, job, number, kind, epoch, data)
-            SELECT $1, $2, $3 + key, 'epoch', value ->> '$.epoch', value FROM json_each($4) ORDER BY key",
-        )
-        .bind(tenant.as_str())
-        .bind(&job)
-        .bind(number)
-        .bind(to_json(&data))
-        .execute(&mut *write)
-        .await?;
+    let numbered: Vec<(i64, &EpochRow)> = (first..).zip(epochs).collect();
+    for rows in numbered.chunks(EPOCHS_AT_ONCE) {
+        let mut insert = QueryBuilder::new("INSERT INTO events (tenant, job, number, kind, epoch, data) ");
+        insert.push_values(rows, |mut values, (number, row)| {
+            values
+                .push_bind(tenant.as_str())
+                .push_bind(&job)
+                .push_bind(*number)
+                .push("'epoch'")
+                .push_bind(i64::from(row.epoch))
+                .push_bind(to_json(&EpochData::of(row)));
+        });
+        insert.build().execute(&mut *write).await?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! every operation and status of that document must have been seen.
 
 mod access;
+mod attributions;
 mod client;
 mod contract;
 mod datasets;
@@ -62,6 +63,7 @@ fn main() {
         models::trials(),
         idempotency::trials(),
         predictions::trials(),
+        attributions::trials(),
         sessions::trials(),
         session_tensors::trials(),
         refusals::trials(),

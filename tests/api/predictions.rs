@@ -13,8 +13,6 @@ trials![
     a_regression_answers_a_value,
     an_explanation_can_be_redone_by_hand,
     an_explanation_of_a_regression_has_no_softmax,
-    attributions_add_up_to_the_difference_from_a_row_of_missing_values,
-    attributions_of_too_many_instances_are_refused,
     a_row_alone_equals_the_same_row_in_a_batch_bit_for_bit,
     a_missing_value_is_imputed,
     an_unseen_category_is_encoded_as_unknown_and_named_in_a_warning,
@@ -24,7 +22,7 @@ trials![
     more_predictions_than_may_wait_are_refused_and_small_ones_are_not,
 ];
 
-fn predict(model: &str, body: Value) -> Value {
+pub(crate) fn predict(model: &str, body: Value) -> Value {
     let answer = client()
         .post(format!("/v1/models/{model}/predict"))
         .json(&body)
@@ -36,7 +34,7 @@ fn predict(model: &str, body: Value) -> Value {
 }
 
 /// The feature rows of a bundled table whose last column is the target.
-fn rows(csv: &str) -> Vec<Vec<f64>> {
+pub(crate) fn rows(csv: &str) -> Vec<Vec<f64>> {
     let fields = |line: &str| -> Vec<f64> { line.split(',').map_while(|field| field.parse().ok()).collect() };
     csv.lines()
         .skip(1)
@@ -171,54 +169,6 @@ fn an_explanation_of_a_regression_has_no_softmax() {
     assert_eq!(explained["inputs"].as_array().unwrap().len(), 13);
     assert_eq!(explained["layers"][1]["outputs"], json!([explained["value"]]));
     assert!(explained.get("logits").is_none() && explained.get("sum").is_none());
-}
-
-fn attributions_add_up_to_the_difference_from_a_row_of_missing_values() {
-    let iris: Vec<Vec<f64>> = rows(IRIS).into_iter().step_by(30).collect();
-    let housing: Vec<Vec<f64>> = rows(HOUSING).into_iter().step_by(100).collect();
-    for (model, instances) in [(&TRAINED_IRIS.model, iris), (&TRAINED_HOUSING.model, housing)] {
-        let columns = instances[0].len();
-        let answer = predict(model, json!({"instances": instances, "attributions": true}));
-        let missing = predict(model, json!({"instances": [vec![Value::Null; columns]]}));
-        let missing = &missing["predictions"][0];
-        for prediction in answer["predictions"].as_array().unwrap() {
-            let of = |prediction: &Value, label: &Value| match label.as_str() {
-                Some(label) => prediction["probabilities"][label].as_f64().unwrap(),
-                None => prediction["value"].as_f64().unwrap(),
-            };
-            let attributions = &prediction["attributions"];
-            let figure = |name: &str| attributions[name].as_f64().unwrap();
-            let (value, baseline) = (figure("value"), figure("baseline"));
-            assert!(
-                (value - of(prediction, &prediction["label"])).abs() < 1e-5 * value.abs(),
-                "{prediction}"
-            );
-            assert!(
-                (baseline - of(missing, &prediction["label"])).abs() < 1e-5 * baseline.abs(),
-                "{prediction}"
-            );
-            let shares = attributions["columns"].as_object().unwrap();
-            assert_eq!(shares.len(), columns);
-            let sum: f64 = shares.values().map(|share| share.as_f64().unwrap()).sum();
-            assert!(
-                (sum - (value - baseline)).abs() <= 0.01 * (value - baseline).abs(),
-                "{prediction}"
-            );
-        }
-    }
-    let plain = predict(&TRAINED_IRIS.model, json!({"instances": [rows(IRIS)[0]]}));
-    assert_eq!(plain["predictions"][0].get("attributions"), None);
-}
-
-fn attributions_of_too_many_instances_are_refused() {
-    let instances = vec![rows(HOUSING)[0].clone(); 9_000];
-    let call = client().post(format!("/v1/models/{}/predict", TRAINED_HOUSING.model));
-    let call = call.json(&json!({"instances": instances, "attributions": true}));
-    let problem = call.send().problem(422, "job-too-large");
-    assert!(
-        problem["detail"].as_str().unwrap().contains("send at most"),
-        "{problem}"
-    );
 }
 
 fn a_row_alone_equals_the_same_row_in_a_batch_bit_for_bit() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use futures_util::StreamExt;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::error::ApiError;
@@ -105,6 +105,17 @@ async fn read_limited(body: Body, limit: u64, memory: &mut Memory) -> Result<Vec
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// Refuses a body with a content-encoding, of a call that takes none.
+pub(super) fn refuse_packed(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        None => Ok(()),
+        Some(encoding) => Err(ApiError::new(
+            Kind::UnsupportedMediaType,
+            format!("The body must be sent without a content-encoding, not with {encoding:?}."),
+        )),
+    }
 }
 
 /// Why a body could not be read to its end: it came too slowly, or it broke off.

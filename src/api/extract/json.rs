@@ -3,12 +3,12 @@
 use std::fmt;
 
 use axum::extract::{FromRef, FromRequest, Request};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::body::{BodyLimits, Memory};
+use super::body::{BodyLimits, Memory, refuse_packed};
 use crate::api::blocking::blocking;
 use crate::api::error::ApiError;
 use crate::domain::problem::{Kind, Place, Problem};
@@ -61,11 +61,7 @@ where
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let unsupported = |detail: String| Err(ApiError::new(Kind::UnsupportedMediaType, detail));
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        return unsupported(format!(
-            "The body must be sent without a content-encoding, not with {encoding:?}."
-        ));
-    }
+    refuse_packed(headers)?;
     match headers.get(CONTENT_TYPE) {
         Some(value) if is_json(value) => Ok(()),
         Some(value) => unsupported(format!(

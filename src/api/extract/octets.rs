@@ -1,10 +1,10 @@
 //! A body of bytes that are read as a whole: safetensors.
 
 use axum::extract::{FromRef, FromRequest, Request};
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue};
 
-use super::body::{BodyLimits, Memory};
+use super::body::{BodyLimits, Memory, refuse_packed};
 use crate::api::error::ApiError;
 use crate::domain::problem::Kind;
 
@@ -34,22 +34,18 @@ where
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let unsupported = |detail: String| Err(ApiError::new(Kind::UnsupportedMediaType, detail));
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        return unsupported(format!(
-            "The body must be sent without a content-encoding, not with {encoding:?}."
-        ));
-    }
-    match headers.get(CONTENT_TYPE) {
-        Some(value)
-            if !value
-                .to_str()
-                .is_ok_and(|value| TYPES.contains(&value.to_ascii_lowercase().as_str())) =>
-        {
-            unsupported(format!(
+    refuse_packed(headers)?;
+    let fits = |value: &HeaderValue| {
+        let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        TYPES.contains(&value.as_str())
+    };
+    match headers.get(CONTENT_TYPE).filter(|value| !fits(value)) {
+        None => Ok(()),
+        Some(value) => Err(ApiError::new(
+            Kind::UnsupportedMediaType,
+            format!(
                 "The body must be safetensors, sent with the header content-type: application/octet-stream, not {value:?}."
-            ))
-        }
-        _ => Ok(()),
+            ),
+        )),
     }
 }
