@@ -323,6 +323,18 @@ mod tests {
     }
 
     #[test]
+    fn a_kink_just_before_the_input_is_found() {
+        let relu = r#"{"type": "dense", "units": 1, "activation": "relu", "use_bias": false}"#;
+        let mut network = network(relu, Target::Regression);
+        let kernel = network.array_mut(0, "kernel").unwrap();
+        kernel.copy_from_slice(&[1.0, 0.0, 0.0]);
+        // Flat for 98.7 % of the way: the pieces that the line is first cut into would say a third less.
+        let found = network.attribute(&[0.013, 0.0, 0.0], &[-1.0, 0.0, 0.0], 0);
+        assert!((found.output - found.baseline - 0.013).abs() < 1e-12, "{found:?}");
+        assert!((found.contributions[0] - 0.013).abs() < 1e-3 * 0.013, "{found:?}");
+    }
+
+    #[test]
     fn a_row_that_is_the_baseline_owes_nothing_to_any_input() {
         let network = network(
             r#"{"type": "dense", "units": 4, "activation": "gelu"}, {"type": "dense", "units": 1}"#,
