@@ -1,10 +1,6 @@
 //! Who calls: every request is admitted or refused here, before any of its body is read.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, Request};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Uri};
@@ -59,29 +55,22 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets a request in with its [`Caller`] among its extensions, or refuses it.
-pub(super) async fn authenticate(
-    State(authenticator): State<Arc<Authenticator>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if has_key(request.uri()) {
-        return unauthorized(
-            "A key must not stand in a URL, which ends up in logs: revoke this one, make another and send it in the header \
-             authorization: Bearer ty_….",
-        )
-        .into_response();
-    }
-    if let Access::Needs(role) = authenticator.access.asked_of(&request) {
-        match authenticator.admit(request.headers(), role).await {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(error) => return error.into_response(),
-        };
-    }
-    next.run(request).await
-}
-
 impl Authenticator {
+    /// Lets a request in with its [`Caller`] among its extensions, or refuses it.
+    pub(super) async fn authenticate(&self, request: &mut Request) -> Result<(), ApiError> {
+        if has_key(request.uri()) {
+            return Err(unauthorized(
+                "A key must not stand in a URL, which ends up in logs: revoke this one, make another and send it in the \
+                 header authorization: Bearer ty_….",
+            ));
+        }
+        if let Access::Needs(role) = self.access.asked_of(request) {
+            let caller = self.admit(request.headers(), role).await?;
+            request.extensions_mut().insert(caller);
+        }
+        Ok(())
+    }
+
     /// The caller, who has a valid key of at least that role; anybody, while the server has no key at all.
     async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<Caller, ApiError> {
         if !self.store.has_keys() {

@@ -2,11 +2,8 @@
 //! that takes no query is sent none.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use http::{HeaderMap, header};
 use serde_json::Value;
 
@@ -30,7 +27,7 @@ impl Contract {
         Self(Operations::of(document, Terms::of))
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let Some(terms) = self.0.find(request) else {
             return Ok(());
         };
@@ -66,13 +63,6 @@ impl Terms {
             takes_query: parameters.into_iter().any(|parameter| parameter["in"] == "query"),
             answers,
         }
-    }
-}
-
-pub(super) async fn hold(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
-    match contract.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
     }
 }
 
@@ -119,9 +109,12 @@ fn is_zero_quality(parameter: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use axum::Router;
     use axum::body::Body;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{Next, from_fn};
+    use axum::response::IntoResponse;
     use axum::routing::get;
     use http::{HeaderValue, Method};
     use serde_json::json;
@@ -145,7 +138,15 @@ mod tests {
         let router = routes
             .route("/empty", get(async || ""))
             .route("/other", get(async || ""))
-            .layer(from_fn_with_state(contract, hold));
+            .layer(from_fn(move |request: Request, next: Next| {
+                let held = contract.check(&request);
+                async {
+                    match held {
+                        Ok(()) => next.run(request).await,
+                        Err(error) => error.into_response(),
+                    }
+                }
+            }));
         let status = async |method: Method, path: &str, accept: &str| {
             let request = Request::builder().method(method).uri(path).header("accept", accept);
             let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await;

@@ -7,6 +7,7 @@ mod connection;
 mod contract;
 mod curve;
 mod datasets;
+mod entrance;
 mod error;
 mod event_streams;
 mod events;
@@ -46,12 +47,11 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use self::access::AccessTable;
 use self::auth::Authenticator;
 use self::contract::Contract;
+use self::entrance::Entrance;
 use self::event_streams::EventStreams;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
@@ -158,13 +158,15 @@ pub fn router(state: AppState) -> Router {
         metrics: state.metrics.clone(),
     };
     let document = openapi::document();
-    let contract = Arc::new(Contract::of(&document));
-    let hosts = state.hosts.clone();
-    let authenticator = Arc::new(Authenticator {
-        store: state.store.clone(),
-        access: AccessTable::of(&document),
+    let entrance = Arc::new(Entrance {
+        hosts: state.hosts.clone(),
+        authenticator: Authenticator {
+            store: state.store.clone(),
+            access: AccessTable::of(&document),
+        },
+        rate: RateLimit::new(state.limits.requests_per_second),
+        contract: Contract::of(&document),
     });
-    let rate = RateLimit::new(state.limits.requests_per_second).map(Arc::new);
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -176,11 +178,7 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(contract, contract::hold))
-        .layer(option_layer(rate.map(|rate| from_fn_with_state(rate, rate::limit))))
-        .layer(from_fn_with_state(authenticator, auth::authenticate))
-        .layer(from_fn_with_state(hosts, origin::check))
-        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(from_fn_with_state(entrance, entrance::enter))
         .layer(from_fn_with_state(around, request::surround))
 }
 

@@ -5,11 +5,8 @@
 //! this server's. Any other page sends from where it is, in `sec-fetch-site` or `origin`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method};
@@ -68,12 +65,9 @@ fn name_of(authority: &Authority) -> String {
 }
 
 /// Refuses what was meant for another server, or sent by a page of another site.
-pub(super) async fn check(State(hosts): State<Arc<AllowedHosts>>, request: Request, next: Next) -> Response {
-    let checked = check_host(&request, &hosts).and_then(|()| check_site(request.method(), request.headers()));
-    match checked {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    }
+pub(super) fn check(request: &Request, hosts: &AllowedHosts) -> Result<(), ApiError> {
+    check_host(request, hosts)?;
+    check_site(request.method(), request.headers())
 }
 
 fn check_host(request: &Request, hosts: &AllowedHosts) -> Result<(), ApiError> {

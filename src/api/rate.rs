@@ -2,12 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 use super::auth::Caller;
@@ -47,7 +44,13 @@ impl RateLimit {
         })
     }
 
-    fn check(&self, sender: &Sender) -> Result<(), ApiError> {
+    /// Refuses what is too much, before any of its body is read. What needs no key is not counted: whoever looks after the
+    /// server learns that it lives, whatever others do.
+    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
+        sender(request).map_or(Ok(()), |sender| self.count(&sender))
+    }
+
+    fn count(&self, sender: &Sender) -> Result<(), ApiError> {
         self.forget_the_quiet();
         self.limiter.check_key(sender).map_err(|_| {
             let detail = format!(
@@ -68,16 +71,6 @@ impl RateLimit {
         self.limiter.shrink_to_fit();
         self.sweep_at
             .store((2 * self.limiter.len()).max(FEW), Ordering::Relaxed);
-    }
-}
-
-/// Refuses what is too much, before any of its body is read. What needs no key is not counted: whoever looks after the
-/// server learns that it lives, whatever others do.
-pub(super) async fn limit(State(rate): State<Arc<RateLimit>>, request: Request, next: Next) -> Response {
-    let checked = sender(&request).map_or(Ok(()), |sender| rate.check(&sender));
-    match checked {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
     }
 }
 
@@ -112,7 +105,7 @@ mod tests {
     fn each_sender_may_send_a_seconds_worth_at_once() {
         let rate = RateLimit::new(3).unwrap();
         for sender in [key(1), key(2), Sender::Address("127.0.0.1".parse().unwrap())] {
-            let admitted = (0..10).filter(|_| rate.check(&sender).is_ok()).count();
+            let admitted = (0..10).filter(|_| rate.count(&sender).is_ok()).count();
             assert_eq!(admitted, 3);
         }
         assert!(RateLimit::new(0).is_none());
@@ -123,7 +116,7 @@ mod tests {
         let rate = RateLimit::new(1_000_000).unwrap();
         // A request of one sender counts for a microsecond.
         for number in 0..100_000 {
-            rate.check(&key(number)).unwrap();
+            rate.count(&key(number)).unwrap();
             assert!(rate.limiter.len() <= FEW);
         }
     }

@@ -1,14 +1,16 @@
 //! What surrounds every request: its id, its line in the log, the limits of its head, and the headers of its answer.
 
+use std::any::Any;
 use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Version};
 use tracing::Instrument;
@@ -45,7 +47,10 @@ pub(crate) async fn surround(State(around): State<Surroundings>, request: Reques
     let remainder = Remainder::default();
     let request = request.map(|body| remainder.lend(paced(body, &limits)));
     let mut response = match check_head(&request, &limits) {
-        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Ok(()) => {
+            let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+            answer.instrument(span.clone()).await.unwrap_or_else(panicked)
+        }
         Err(error) => {
             drop(request);
             error.into_response()
@@ -186,8 +191,8 @@ pub(crate) async fn no_such_method() -> ApiError {
     )
 }
 
-/// What the panic catcher answers; the panic hook has already written where it was.
-pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<Body> {
+/// The answer to a request whose handler panicked; the panic hook has already written where it was.
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
     let message = message.unwrap_or_else(|| "a panic without a message".to_owned());
@@ -197,13 +202,12 @@ pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> http::Response<B
 #[cfg(test)]
 mod tests {
     use axum::Router;
-    use axum::body::to_bytes;
+    use axum::body::{Body, to_bytes};
     use axum::middleware::from_fn_with_state;
     use axum::routing::{get, post};
     use http::StatusCode;
     use serde_json::Value;
     use tower::ServiceExt;
-    use tower_http::catch_panic::CatchPanicLayer;
 
     use super::*;
     use crate::api::extract::{BodyLimits, Json, JsonBodies};
@@ -228,7 +232,6 @@ mod tests {
             .fallback(no_such_route)
             .method_not_allowed_fallback(no_such_method)
             .with_state(bodies)
-            .layer(CatchPanicLayer::custom(panicked))
             .layer(from_fn_with_state(
                 Surroundings {
                     limits,

@@ -1,6 +1,8 @@
 //! Structured logs on standard error: lines for people or JSON for collectors.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -35,11 +37,22 @@ impl LogArgs {
             .with_context(|| format!("{filter:?} is no log filter"))?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+            .with_writer(standard_error()?);
         match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         }
         Ok(())
     }
+}
+
+/// Standard error without the lock of [`std::io::stderr`]: a line is one write to the system, whole by itself, and threads
+/// that answer requests don't wait for one another's.
+fn standard_error() -> Result<Arc<File>> {
+    let stream = std::io::stderr();
+    #[cfg(unix)]
+    let own = std::os::fd::AsFd::as_fd(&stream).try_clone_to_owned();
+    #[cfg(windows)]
+    let own = std::os::windows::io::AsHandle::as_handle(&stream).try_clone_to_owned();
+    Ok(Arc::new(own.context("standard error is closed")?.into()))
 }

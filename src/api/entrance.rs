@@ -1,0 +1,39 @@
+//! What every request passes before any of its body is read, in this order.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::auth::Authenticator;
+use super::contract::Contract;
+use super::error::ApiError;
+use super::origin::{self, AllowedHosts};
+use super::rate::RateLimit;
+
+/// All that may refuse a request. One layer and not one each: a layer costs every request several allocations.
+pub(super) struct Entrance {
+    pub(super) hosts: Arc<AllowedHosts>,
+    pub(super) authenticator: Authenticator,
+    pub(super) rate: Option<RateLimit>,
+    pub(super) contract: Contract,
+}
+
+impl Entrance {
+    async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
+        origin::check(request, &self.hosts)?;
+        self.authenticator.authenticate(request).await?;
+        if let Some(rate) = &self.rate {
+            rate.check(request)?;
+        }
+        self.contract.check(request)
+    }
+}
+
+pub(super) async fn enter(State(entrance): State<Arc<Entrance>>, mut request: Request, next: Next) -> Response {
+    match entrance.admit(&mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
