@@ -1,6 +1,7 @@
 //! What every request passes before any of its body is read, in this order.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,6 +12,7 @@ use super::contract::Contract;
 use super::error::ApiError;
 use super::origin::{self, AllowedHosts};
 use super::rate::RateLimit;
+use crate::training::Runner;
 
 /// All that may refuse a request. One layer and not one each: a layer costs every request several allocations.
 pub(super) struct Entrance {
@@ -18,6 +20,8 @@ pub(super) struct Entrance {
     pub(super) authenticator: Authenticator,
     pub(super) rate: Option<RateLimit>,
     pub(super) contract: Contract,
+    /// Whose threads make way for what is let in.
+    pub(super) runner: Runner,
 }
 
 impl Entrance {
@@ -33,7 +37,10 @@ impl Entrance {
 
 pub(super) async fn enter(State(entrance): State<Arc<Entrance>>, mut request: Request, next: Next) -> Response {
     match entrance.admit(&mut request).await {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            entrance.runner.note_request(Instant::now());
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -166,6 +166,7 @@ pub fn router(state: AppState) -> Router {
         },
         rate: RateLimit::new(state.limits.requests_per_second),
         contract: Contract::of(&document),
+        runner: state.runner.clone(),
     });
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())

@@ -16,6 +16,7 @@ mod samples;
 pub mod session;
 mod submission;
 mod tables;
+mod traffic;
 mod worker;
 
 pub use admission::DryRun;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, broadcast};
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use super::flag::{Flag, Wish};
 use super::limits::JobLimits;
 use super::priority;
 use super::progress::{self, News, Recorder};
+use super::traffic::Traffic;
 use super::worker;
 use crate::domain::id::JobId;
 use crate::domain::job::{JobStatus, WaitingFor};
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     owner: String,
     pub(super) shutdown: CancellationToken,
     cores: Cores,
+    traffic: Traffic,
     wake: Notify,
     changes: broadcast::Sender<JobId>,
     running: Mutex<HashMap<JobId, Running>>,
@@ -113,6 +115,7 @@ impl Runner {
             owner: Uuid::now_v7().simple().to_string(),
             shutdown,
             cores: Cores::new(options.workers),
+            traffic: Traffic::new(),
             options,
             wake: Notify::new(),
             changes: broadcast::channel(CHANGES_CAPACITY).0,
@@ -121,6 +124,11 @@ impl Runner {
         }));
         runner.0.tasks.spawn(runner.clone().dispatch());
         Ok(runner)
+    }
+
+    /// Tells the training threads that a request came at `at`: while more come, they make way.
+    pub fn note_request(&self, at: Instant) {
+        self.0.traffic.note(at);
     }
 
     /// What the job at the head of the queue waits for.
@@ -198,7 +206,7 @@ impl Runner {
                     priority::lower();
                     // The recorder listens until the end is told, so a send can't fail before.
                     let tell = |told| drop(sender.blocking_send(told));
-                    let ending = worker::work(assignment, &flag, &shared.cores, &tell);
+                    let ending = worker::work(assignment, &flag, &shared.cores, &shared.traffic, &tell);
                     tell(News::Ended(Box::new(ending)));
                 };
                 if let Err(error) = std::thread::Builder::new().name("train".to_owned()).spawn(work) {

@@ -10,6 +10,7 @@ use super::ending::{Ending, new_model};
 use super::flag::{Flag, Wish};
 use super::progress::News;
 use super::samples::{Prepared, SamplesError};
+use super::traffic::{Traffic, Turn};
 use crate::data::encoder::Encoder;
 use crate::domain::event::EpochRow;
 use crate::nn::network::Network;
@@ -21,9 +22,20 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const FIRST_CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs a job to its end, or until it is asked to stop. A panic fails the job, not the server.
-pub(super) fn work(assignment: Assignment, flag: &Flag, cores: &Cores, tell: &(dyn Fn(News) + Sync)) -> Ending {
+pub(super) fn work(
+    assignment: Assignment,
+    flag: &Flag,
+    cores: &Cores,
+    traffic: &Traffic,
+    tell: &(dyn Fn(News) + Sync),
+) -> Ending {
     let core = cores.take();
-    let worker = Worker { flag, core, tell };
+    let worker = Worker {
+        flag,
+        core,
+        traffic,
+        tell,
+    };
     catch_unwind(AssertUnwindSafe(|| worker.run(assignment))).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -42,6 +54,7 @@ enum Stop {
 struct Worker<'a> {
     flag: &'a Flag,
     core: Core<'a>,
+    traffic: &'a Traffic,
     tell: &'a (dyn Fn(News) + Sync),
 }
 
@@ -71,6 +84,7 @@ impl Worker<'_> {
         (self.tell)(News::Started { batches_per_epoch });
         let seal = |trainer: &Trainer<f32>| assignment.identity.seal(encoder, trainer.checkpoint());
         let mut checkpoint_due = Instant::now() + FIRST_CHECKPOINT_AFTER;
+        let mut turn = Turn::begin(self.traffic);
         let stop = self.core.run(&mut trainer, |trainer| {
             let wish = self.flag.wish();
             if wish != Wish::GoOn {
@@ -87,6 +101,7 @@ impl Worker<'_> {
                 }
                 Step::Done(reason) => return Some(Stop::Done(reason)),
             }
+            turn.make_way();
             None
         });
         match stop {
@@ -229,7 +244,7 @@ mod tests {
                 told.lock().unwrap().push(row);
             }
         };
-        let ending = work(assignment, &flag, &Cores::new(1), &tell);
+        let ending = work(assignment, &flag, &Cores::new(1), &Traffic::new(), &tell);
         (told.into_inner().unwrap(), ending)
     }
 
@@ -300,7 +315,7 @@ mod tests {
         let (_folder, store, claim) = claimed().await;
         let assignment = Assignment::load(&store, &claim).await.unwrap();
         let (flag, cores) = (Flag::default(), Cores::new(1));
-        let ending = work(assignment, &flag, &cores, &|_| panic!("secret"));
+        let ending = work(assignment, &flag, &cores, &Traffic::new(), &|_| panic!("secret"));
         let Ending::Failed { error, model: None } = ending else {
             panic!("{ending:?}")
         };
