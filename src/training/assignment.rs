@@ -88,8 +88,10 @@ impl Assignment {
         };
         let (plan, classes) = check(spec, named, None, "/features").map_err(AssignmentError::Unfit)?;
         let identity = Identity::new(&plan, spec, &training);
+        let saved = newest_readable(store, claim, &identity).await?;
+        log_cost(&claim.job, saved.as_ref());
         Ok(Self {
-            saved: newest_readable(store, claim, &identity).await?,
+            saved,
             store: store.clone(),
             job: claim.job.clone(),
             target: TargetSpec {
@@ -143,6 +145,15 @@ impl Assignment {
 }
 
 /// The newest checkpoint that can be read. One that can't costs time, never the result: the epochs are trained again.
+/// Tells who runs the server what an interruption cost.
+fn log_cost(job: &Job, saved: Option<&Saved>) {
+    let from = saved.map_or(0, |saved| saved.trainer.epochs());
+    if job.attempt > 1 {
+        let again = job.progress.epoch.saturating_sub(from);
+        tracing::info!(job = %job.id, attempt = job.attempt, from, again, "a job goes on; epochs to train again");
+    }
+}
+
 async fn newest_readable(store: &Store, claim: &Claim, identity: &Identity) -> Result<Option<Saved>, StoreError> {
     let readable = |bytes: &Vec<u8>| {
         let opened = identity.open(bytes);

@@ -1,5 +1,7 @@
 //! A job's state between two steps, as it is stored: a job that goes on from it ends with the same weights to the bit.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use crate::data::encoder::Encoder;
@@ -8,6 +10,31 @@ use crate::domain::dataset::Dataset;
 use crate::domain::job_spec::JobSpec;
 use crate::nn::spec::Plan;
 use crate::nn::trainer::{self, Checkpoint};
+
+/// What a crash costs at most, or an epoch where that takes longer.
+const EVERY: Duration = Duration::from_secs(10);
+/// The first comes soon: a job whose server is killed again and again before it would look like the culprit.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
+
+/// When checkpoints are made.
+pub(super) struct Timetable {
+    due: Instant,
+}
+
+impl Timetable {
+    pub(super) fn begin(now: Instant) -> Self {
+        Self { due: now + FIRST_AFTER }
+    }
+
+    /// Whether the epoch that ends now ends with a checkpoint.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.due;
+        if due {
+            self.due = now + EVERY;
+        }
+        due
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Saved {
@@ -75,5 +102,27 @@ impl Identity {
 impl Saved {
     pub(super) fn encoder(&self) -> Result<Encoder, CheckpointError> {
         Ok(serde_json::from_str(&self.encoder)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_costs_at_most_ten_seconds_or_an_epoch() {
+        let begun = Instant::now();
+        for epoch in [1, 700, 4_000, 25_000].map(Duration::from_millis) {
+            let mut timetable = Timetable::begin(begun);
+            let mut last = begun;
+            for end in (1..=60_000 / epoch.as_millis() as u32).map(|epochs| begun + epochs * epoch) {
+                // Whatever happens before this epoch has ended is trained again.
+                assert!(end - last <= Duration::from_secs(10) + epoch, "{epoch:?}");
+                if timetable.is_due(end) {
+                    last = end;
+                }
+            }
+            assert!(last > begun + Duration::from_secs(45), "{epoch:?}");
+        }
     }
 }

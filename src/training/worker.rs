@@ -1,10 +1,10 @@
 //! Trains one job on the calling thread, from its tables to its model.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::assignment::Assignment;
-use super::checkpoint::Saved;
+use super::checkpoint::{Saved, Timetable};
 use super::cores::{Core, Cores};
 use super::ending::{Ending, new_model};
 use super::flag::{Flag, Wish};
@@ -15,11 +15,6 @@ use crate::data::encoder::Encoder;
 use crate::domain::event::EpochRow;
 use crate::nn::network::Network;
 use crate::nn::trainer::{EpochReport, Step, StopReason, Trained, Trainer};
-
-/// What a crash costs at most, or an epoch where that takes longer.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// The first comes soon: a job whose server is killed again and again before it would look like the culprit.
-const FIRST_CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs a job to its end, or until it is asked to stop. A panic fails the job, not the server.
 pub(super) fn work(
@@ -83,7 +78,7 @@ impl Worker<'_> {
         let batches_per_epoch = u32::try_from(trainer.batches_per_epoch()).unwrap_or(u32::MAX);
         (self.tell)(News::Started { batches_per_epoch });
         let seal = |trainer: &Trainer<f32>| assignment.identity.seal(encoder, trainer.checkpoint());
-        let mut checkpoint_due = Instant::now() + FIRST_CHECKPOINT_AFTER;
+        let mut timetable = Timetable::begin(Instant::now());
         let mut turn = Turn::begin(self.traffic);
         let stop = self.core.run(&mut trainer, |trainer| {
             let wish = self.flag.wish();
@@ -94,9 +89,8 @@ impl Worker<'_> {
                 Step::Batch => {}
                 Step::Epoch(report) => {
                     (self.tell)(News::Epoch(row(report)));
-                    if Instant::now() >= checkpoint_due {
+                    if timetable.is_due(Instant::now()) {
                         (self.tell)(News::Checkpoint(seal(trainer)));
-                        checkpoint_due = Instant::now() + CHECKPOINT_EVERY;
                     }
                 }
                 Step::Done(reason) => return Some(Stop::Done(reason)),

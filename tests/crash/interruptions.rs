@@ -59,6 +59,7 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
     let job = submit(&client, &spec, "disturbed");
     let mut random = seeded();
     let (mut last_event, mut attempt, mut interruptions) = (0, 1, 0);
+    let mut stored = Vec::new();
     // Events that were stored before a crash come first: an epoch counts once the new attempt has begun.
     let an_epoch_of = |client: &Client, attempt: u64, last: u64| {
         let runs =
@@ -73,9 +74,10 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
         let client = Client::new(server.address());
         last_event = an_epoch_of(&client, attempt, last_event);
         // A pause stores a checkpoint, as the clock does in longer runs: three crashes without one end a job.
-        if client.post(&format!("/v1/jobs/{job}/pause")).is_none() {
+        let Some(paused) = client.post(&format!("/v1/jobs/{job}/pause")) else {
             break;
-        }
+        };
+        stored.push(paused["progress"]["epoch"].as_u64().expect("a number"));
         client
             .post(&format!("/v1/jobs/{job}/resume"))
             .expect("a paused job can be resumed");
@@ -94,6 +96,19 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
     let done = client.wait(&job);
     assert_eq!(client.outcome(&done), undisturbed);
     assert!(done["attempt"].as_u64() > Some(interruptions as u64), "{done}");
+    let log = server.log();
+    let goes_on = |attempt: u64| {
+        let line = log
+            .lines()
+            .find(|line| line.contains(&format!(" attempt={attempt} from=")));
+        let from = line.and_then(|line| line.split(" from=").nth(1)?.split(' ').next()?.parse().ok());
+        from.unwrap_or_else(|| panic!("attempt {attempt} doesn't say where it goes on:\n{log}"))
+    };
+    // Attempt 2 follows the first pause, attempt 3 the first crash.
+    for (stored, attempt) in stored.iter().zip((3..).step_by(2)).take(interruptions) {
+        let from: u64 = goes_on(attempt);
+        assert!(from >= *stored, "attempt {attempt} trains {stored} again from {from}");
+    }
 }
 
 #[test]
