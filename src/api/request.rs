@@ -157,6 +157,7 @@ fn chain(error: &dyn Error) -> String {
 /// The id, and what keeps a browser from doing anything with an answer but reading it.
 fn finish_headers(headers: &mut HeaderMap, id: &str) {
     let id = HeaderValue::from_str(id).expect("an id is made of letters, digits and -_.");
+    headers.reserve(6);
     headers.insert(&X_REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -5,6 +5,7 @@
 
 mod call;
 mod documents;
+mod open_session;
 mod options;
 mod registry;
 mod requests;

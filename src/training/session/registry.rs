@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Answer, Call, Outputs};
+use super::open_session::OpenSession;
 use super::options::SessionOptions;
 use super::state::{Setting, State};
 use crate::domain::id::SessionId;
@@ -48,15 +49,6 @@ pub struct Applied {
     pub computed: Duration,
     /// What it took to write the state into its file.
     pub saved: Duration,
-}
-
-pub(super) struct OpenSession {
-    pub(super) tenant: TenantId,
-    pub(super) origin: SessionOrigin,
-    pub(super) setting: Setting,
-    /// `None` once it was deleted.
-    state: Arc<tokio::sync::Mutex<Option<State>>>,
-    used_at: Mutex<SystemTime>,
 }
 
 impl Sessions {
@@ -195,13 +187,7 @@ impl Shared {
             seed: origin.seed,
             max_memory_bytes: self.options.max_memory_bytes,
         };
-        OpenSession {
-            tenant,
-            origin,
-            setting,
-            state: Arc::new(tokio::sync::Mutex::new(Some(state))),
-            used_at: Mutex::new(SystemTime::now()),
-        }
+        OpenSession::new(tenant, origin, setting, state)
     }
 
     /// Keeps a session in memory, and lets those go that were used longest ago and that no call has now.
@@ -211,10 +197,7 @@ impl Shared {
         open.insert(id, session.clone());
         while open.values().map(|session| session.size_bytes()).sum::<u64>() > self.options.cache_bytes {
             let idle = open.iter().filter(|(_, session)| Arc::strong_count(session) == 1);
-            let Some(oldest) = idle
-                .min_by_key(|(_, session)| *lock(&session.used_at))
-                .map(|(id, _)| *id)
-            else {
+            let Some(oldest) = idle.min_by_key(|(_, session)| session.used_at()).map(|(id, _)| *id) else {
                 break;
             };
             open.remove(&oldest);
@@ -224,7 +207,7 @@ impl Shared {
 
     fn opened(&self, id: SessionId) -> Option<Arc<OpenSession>> {
         let session = lock(&self.open).get(&id).cloned()?;
-        *lock(&session.used_at) = SystemTime::now();
+        session.set_used_at(SystemTime::now());
         Some(session)
     }
 
@@ -248,7 +231,7 @@ impl Shared {
 
     pub(super) fn shown(&self, session: &OpenSession, state: &State) -> Session {
         let OpenSession { origin, setting, .. } = session;
-        let used_at = *lock(&session.used_at);
+        let used_at = session.used_at();
         Session {
             id: origin.id,
             inputs: origin.inputs,
@@ -265,11 +248,13 @@ impl Shared {
     }
 
     async fn delete(&self, session: &OpenSession) -> Result<(), Problem> {
-        // After the call under way, which writes its state.
-        let mut state = session.state.lock().await;
-        self.store.delete_session(&session.tenant, session.origin.id).await?;
-        *state = None;
-        lock(&self.open).remove(&session.origin.id);
+        let (tenant, id) = (&session.tenant, session.origin.id);
+        let delete = async || {
+            self.store.delete_session(tenant, id).await?;
+            Ok(())
+        };
+        session.end(delete).await?;
+        lock(&self.open).remove(&id);
         Ok(())
     }
 
@@ -277,7 +262,7 @@ impl Shared {
     async fn delete_idle(&self, now: SystemTime) -> Result<(), Problem> {
         for (tenant, id) in self.store.all_sessions().await? {
             let files = self.store.session_files();
-            let in_memory = lock(&self.open).get(&id).map(|session| *lock(&session.used_at));
+            let in_memory = lock(&self.open).get(&id).map(|session| session.used_at());
             let used_at = in_memory.max(files.used_at(id)).unwrap_or(SystemTime::UNIX_EPOCH);
             if now.duration_since(used_at).is_ok_and(|idle| idle > self.options.idle) {
                 match self.open(&tenant, id).await {
@@ -291,27 +276,6 @@ impl Shared {
             }
         }
         Ok(())
-    }
-}
-
-impl OpenSession {
-    fn of(self: Arc<Self>, tenant: &TenantId) -> Result<Arc<Self>, Problem> {
-        match self.tenant == *tenant {
-            true => Ok(self),
-            false => Err(Problem::not_found("session")),
-        }
-    }
-
-    /// The session's state, when the calls before have left it.
-    pub(super) async fn state(&self) -> Result<OwnedMappedMutexGuard<Option<State>, State>, Problem> {
-        let state = self.state.clone().lock_owned().await;
-        OwnedMutexGuard::try_map(state, Option::as_mut).map_err(|_| Problem::not_found("session"))
-    }
-
-    /// About what it takes in memory: weights, slots, kept answers.
-    fn size_bytes(&self) -> u64 {
-        const AROUND: u64 = 100_000;
-        AROUND + 4 * 5 * self.setting.plan.parameters().total
     }
 }
 
@@ -333,8 +297,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
+    use super::super::open_session::MAX_WAITING;
     use super::super::requests::{NewNetwork, NewSession};
     use super::*;
+    use crate::domain::problem::Kind;
+
+    async fn begin(sessions: &Sessions, seed: u64) -> SessionId {
+        let new = NewSession::Network(NewNetwork {
+            inputs: 2,
+            model: serde_json::from_str(r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mse"}"#).unwrap(),
+            seed,
+            initial_weights: None,
+        });
+        sessions.create(&TenantId::default(), new, None).await.unwrap().id
+    }
 
     #[tokio::test]
     async fn a_session_that_nobody_used_for_too_long_is_deleted_and_one_in_use_is_not() {
@@ -342,31 +320,42 @@ mod tests {
         let store = Store::open(folder.path()).await.unwrap();
         let sessions = Sessions::start(store, SessionOptions::default(), CancellationToken::new());
         let tenant = TenantId::default();
-        let begin = async || {
-            let new = NewSession::Network(NewNetwork {
-                inputs: 2,
-                model: serde_json::from_str(r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mse"}"#).unwrap(),
-                seed: 0,
-                initial_weights: None,
-            });
-            sessions.create(&tenant, new, None).await.unwrap()
-        };
-        let (idle, used) = (begin().await, begin().await);
+        let (idle, used) = (begin(&sessions, 0).await, begin(&sessions, 0).await);
         let idle_for = sessions.0.options.idle;
         let later = SystemTime::now() + idle_for + Duration::from_secs(1);
-        *lock(&sessions.0.opened(used.id).unwrap().used_at) = later;
+        sessions.0.opened(used).unwrap().set_used_at(later);
         sessions.0.delete_idle(later).await.unwrap();
-        assert!(sessions.get(&tenant, idle.id).await.is_err());
-        assert!(sessions.get(&tenant, used.id).await.is_ok());
+        assert!(sessions.get(&tenant, idle).await.is_err());
+        assert!(sessions.get(&tenant, used).await.is_ok());
         // That it was used is still known when it is no longer in memory.
-        *lock(&sessions.0.opened(used.id).unwrap().used_at) = later;
+        sessions.0.opened(used).unwrap().set_used_at(later);
         sessions.0.delete_idle(later).await.unwrap();
         lock(&sessions.0.open).clear();
         sessions.0.delete_idle(later + idle_for / 2).await.unwrap();
-        assert!(sessions.get(&tenant, used.id).await.is_ok());
+        assert!(sessions.get(&tenant, used).await.is_ok());
         lock(&sessions.0.open).clear();
         sessions.0.delete_idle(later + 2 * idle_for).await.unwrap();
-        assert!(sessions.get(&tenant, used.id).await.is_err());
+        assert!(sessions.get(&tenant, used).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn so_many_calls_wait_for_a_session_and_the_next_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let sessions = Sessions::start(store, SessionOptions::default(), CancellationToken::new());
+        let session = sessions.0.opened(begin(&sessions, 0).await).unwrap();
+        let under_way = session.state().await.unwrap();
+        let mut waiting = Vec::from_iter((0..MAX_WAITING).map(|_| Box::pin(session.state())));
+        for call in &mut waiting {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        let refused = session.state().now_or_never().unwrap().err().unwrap();
+        assert_eq!(refused.kind, Kind::Unavailable);
+        drop(under_way);
+        for call in waiting {
+            drop(call.await.unwrap());
+        }
+        assert!(session.state().now_or_never().unwrap().is_ok());
     }
 
     #[tokio::test]
@@ -381,15 +370,7 @@ mod tests {
         let tenant = TenantId::default();
         let mut begun = Vec::new();
         for seed in 0..5 {
-            let model = r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mse"}"#;
-            let model = serde_json::from_str(model).unwrap();
-            let new = NewSession::Network(NewNetwork {
-                inputs: 2,
-                model,
-                seed,
-                initial_weights: None,
-            });
-            let id = sessions.create(&tenant, new, None).await.unwrap().id;
+            let id = begin(&sessions, seed).await;
             begun.push((id, sessions.weights(&tenant, id).await.unwrap()));
         }
         assert_eq!(lock(&sessions.0.open).len(), 2);

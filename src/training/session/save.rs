@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::registry::{OpenSession, Sessions};
+use super::open_session::OpenSession;
+use super::registry::Sessions;
 use super::state::State;
 use crate::data::encoder::{Encoder, NumericScaling, TargetEncoding, TargetSpec};
 use crate::data::table::{Table, TableColumn, Values};
