@@ -16,21 +16,32 @@ pub(crate) struct Server {
     flags: Vec<String>,
     /// The largest file it may write.
     file_bytes: Option<u64>,
+    environment: Environment,
     address: String,
 }
+
+/// What a server is started with in its environment.
+type Environment = Vec<(&'static str, String)>;
 
 impl Server {
     /// Starts a server on a free port over an empty folder, with further flags.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::start_within(flags, None)
+        Self::start_in(Environment::new(), flags, None)
     }
 
     /// The same with a limit on the size of the files it writes; what goes beyond it fails as on a full disk.
+    #[allow(dead_code, reason = "for the API tests alone")]
     pub(crate) fn start_within(flags: &[&str], file_bytes: Option<u64>) -> Self {
+        Self::start_in(Environment::new(), flags, file_bytes)
+    }
+
+    /// The same in an environment of its own.
+    pub(crate) fn start_in(environment: Environment, flags: &[&str], file_bytes: Option<u64>) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         let log = data.path().join("server.log");
-        let (child, address) = spawn(&data.path().join("data"), &log, flags, file_bytes, "");
+        let (child, address) = spawn(&data.path().join("data"), &log, flags, file_bytes, &environment);
         Self {
+            environment,
             child,
             data,
             log,
@@ -79,12 +90,21 @@ impl Server {
 
     /// A new process over the same data directory, once the old one has ended.
     pub(crate) fn restart(&mut self) {
-        self.restart_to_die_at("");
+        (self.child, self.address) = spawn(
+            &self.data_dir(),
+            &self.log,
+            &self.flags,
+            self.file_bytes,
+            &self.environment,
+        );
     }
 
     /// The same; it dies where `FAILPOINTS` has it die, if it was built with them.
+    #[allow(dead_code, reason = "for the crash tests alone")]
     pub(crate) fn restart_to_die_at(&mut self, failpoints: &str) {
-        (self.child, self.address) = spawn(&self.data_dir(), &self.log, &self.flags, self.file_bytes, failpoints);
+        let others = std::mem::replace(&mut self.environment, vec![("FAILPOINTS", failpoints.to_owned())]);
+        self.restart();
+        self.environment = others;
     }
 
     /// Waits for the process to die by itself.
@@ -128,7 +148,7 @@ fn spawn(
     log: &Path,
     flags: &[impl AsRef<OsStr>],
     file_bytes: Option<u64>,
-    failpoints: &str,
+    environment: &Environment,
 ) -> (Child, String) {
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -154,7 +174,7 @@ fn spawn(
         .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .args(flags)
-        .env("FAILPOINTS", failpoints)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
@@ -35,7 +36,48 @@ fn files_in(folder: &Path) -> usize {
 
 #[test]
 fn where_files_can_grow_no_more_predictions_go_on_and_nothing_is_lost() {
-    let mut server = Server::start(&["--workers", "1"]);
+    let server = Server::start(&["--workers", "1"]);
+    assert_it_outlives(server, |server, full| let_files_grow_to(server, full.then_some(4096)));
+}
+
+/// Stands before libc's own; a disk that can't keep what it was given.
+#[cfg(target_os = "linux")]
+const FAILING_FSYNC: &str = r#"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int sync_unless_broken(long call, int file) {
+    if (access(getenv("BROKEN_DISK"), F_OK) == 0) { errno = EIO; return -1; }
+    return syscall(call, file);
+}
+int fsync(int file) { return sync_unless_broken(SYS_fsync, file); }
+int fdatasync(int file) { return sync_unless_broken(SYS_fdatasync, file); }
+"#;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_fsync_fails_predictions_go_on_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [source, library, broken] = ["fsync.c", "fsync.so", "broken"].map(|name| folder.path().join(name));
+    fs::write(&source, FAILING_FSYNC).expect("a file");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .status();
+    assert!(compiled.expect("there is a C compiler").success());
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let environment = vec![("LD_PRELOAD", text(&library)), ("BROKEN_DISK", text(&broken))];
+    let server = Server::start_in(environment, &["--workers", "1"], None);
+    assert_it_outlives(server, |_, full| match full {
+        true => fs::write(&broken, "").expect("a file"),
+        false => fs::remove_file(&broken).expect("it was made"),
+    });
+}
+
+/// While the disk takes nothing, what needs room is refused and the rest goes on; afterwards all is as before.
+fn assert_it_outlives(mut server: Server, set_full: impl Fn(&Server, bool)) {
     let client = Client::new(server.address());
     let id = |thing: Value| thing["id"].as_str().expect("an id").to_owned();
     let dataset = id(client
@@ -67,7 +109,7 @@ fn where_files_can_grow_no_more_predictions_go_on_and_nothing_is_lost() {
     let running = submit(10_000, "running");
     client.follow(&running, 0, |kind, _| kind == "epoch");
 
-    let_files_grow_to(&server, Some(4096));
+    set_full(&server, true);
     for target in ["/v1/datasets", "/v1/datasets?name=again"] {
         assert_eq!(
             client.try_post(target, "text/csv", table(200_000)).expect("it answers"),
@@ -83,7 +125,7 @@ fn where_files_can_grow_no_more_predictions_go_on_and_nothing_is_lost() {
     assert_eq!(predict().expect("it answers"), 200);
     assert_eq!(client.get("/readyz").expect("it answers").0, 200);
 
-    let_files_grow_to(&server, None);
+    set_full(&server, false);
     assert_eq!(
         client.document("/v1/datasets")["data"].as_array().map(Vec::len),
         Some(1)
