@@ -4,8 +4,10 @@
 //! and threads take a share each. A [`Pass`] keeps its buffers from batch to batch.
 
 mod share;
+mod sums;
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use super::kernel::{Float, reduce};
 use super::layer::Operation;
@@ -13,6 +15,7 @@ use super::network::Network;
 use super::rng::Random;
 use super::spec::LossSpec;
 use share::{Rows, Share};
+use sums::Sums;
 
 /// The most rows of a share. It decides the order of the sums, so that it never depends on the machine.
 pub(super) const SHARE_ROWS: usize = 128;
@@ -20,6 +23,10 @@ pub(super) const SHARE_ROWS: usize = 128;
 /// Above so many weights a batch is one share: adding up gradients and reading all weights anew for each would cost more
 /// than it brings, and the products of a whole batch are large enough to be shared out themselves.
 pub(super) const MOST_WEIGHTS_OF_SHARES: usize = 1 << 18;
+
+/// How many shares go, where there are not more threads, before these meet and the shares' sums are added up: meeting
+/// costs time, sums cost memory.
+const SHARES_BETWEEN_MEETINGS: usize = 8;
 
 /// Buffers for batches of up to `rows` rows.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub(crate) struct Pass<F> {
     most: usize,
     /// One for each thread that takes part.
     shares: Vec<Share<F>>,
+    /// One for each share between two meetings.
+    sums: Vec<Sums<F>>,
     parallel: bool,
 }
 
@@ -89,6 +98,7 @@ impl<F: Float> Pass<F> {
             gradients: vec![F::ZERO; network.trainable.len()],
             most,
             shares: vec![Share::new(network, operations, most)],
+            sums: Vec::new(),
             parallel: false,
         }
     }
@@ -119,11 +129,9 @@ impl<F: Float> Pass<F> {
         let total = if self.is_shared(batch.rows) {
             self.run_shares(network, operations, loss, batch)
         } else {
-            let (mut rows, share) = self.whole(batch);
+            let (mut rows, share, gradients) = self.whole(batch);
             let weights = (&*network.trainable, &mut *network.moving);
-            share.run(operations, weights, loss, &mut rows, batch.random);
-            std::mem::swap(&mut self.gradients, &mut self.shares[0].gradients);
-            self.shares[0].loss
+            share.run(operations, weights, loss, &mut rows, batch.random, gradients)
         };
         let penalty = network.penalize(&mut self.gradients);
         total / batch.rows as f64 + penalty
@@ -135,13 +143,13 @@ impl<F: Float> Pass<F> {
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
         let operations = network.operations.clone();
-        let (mut rows, share) = self.whole(batch);
+        let (mut rows, share, _) = self.whole(batch);
         let weights = (&*network.trainable, &mut *network.moving);
         share.forward(&operations, weights, &mut rows, batch.random);
     }
 
-    /// The batch as one share, filled.
-    fn whole<P>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>)
+    /// The batch as one share, filled, and room for its gradients.
+    fn whole<P>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>, &mut [F])
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
@@ -156,11 +164,14 @@ impl<F: Float> Pass<F> {
             weighted: batch.weighted,
             outputs: &mut self.outputs[..batch.rows * self.columns],
         };
-        rows.fill(&batch.fill);
-        (rows, share)
+        match self.parallel {
+            true => rows.fill_in_parallel(&batch.fill),
+            false => rows.fill(&batch.fill),
+        }
+        (rows, share, &mut self.gradients)
     }
 
-    /// As many shares at a time as there are threads; Σ of the rows' losses.
+    /// Each thread takes one share after the other; Σ of the rows' losses.
     fn run_shares<P>(
         &mut self,
         network: &Network<F>,
@@ -171,18 +182,15 @@ impl<F: Float> Pass<F> {
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
-        let size = batch.rows.div_ceil(batch.rows.div_ceil(self.most));
-        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
-        let at_once = threads.min(batch.rows.div_ceil(size));
-        while self.shares.len() < at_once {
-            self.shares.push(Share::new(network, operations, self.most));
-        }
-        let run = |share: &mut Share<F>, mut rows: Rows<'_, F>| {
+        let shares = batch.rows.div_ceil(self.most);
+        let size = batch.rows.div_ceil(shares);
+        let at_once = self.make_room(network, operations, batch.rows.div_ceil(size));
+        let run = |share: &mut Share<F>, mut rows: Rows<'_, F>, sums: &mut Sums<F>| {
             rows.fill(&batch.fill);
             let random = batch.random.clone().of_share(rows.first / size);
             // What looks at the whole batch has moving averages, and is never shared.
             let weights = (&*network.trainable, &mut [][..]);
-            share.run(operations, weights, loss, &mut rows, &random);
+            sums.loss = share.run(operations, weights, loss, &mut rows, &random, &mut sums.gradients);
         };
         let (inputs, columns) = (self.inputs, self.columns);
         let mut parts = self.weights[..batch.rows]
@@ -203,24 +211,46 @@ impl<F: Float> Pass<F> {
         let mut total = 0.0;
         for first in (0..batch.rows).step_by(at_once * size) {
             let left = (batch.rows - first).div_ceil(size);
-            let shares = &mut self.shares[..at_once.min(left)];
-            match &mut *shares {
-                [share] => run(share, parts.next().expect("as many parts as shares")),
-                shares => rayon::in_place_scope(|scope| {
-                    for (share, rows) in shares.iter_mut().zip(&mut parts) {
-                        scope.spawn(move |_| run(share, rows));
+            let sums = &mut self.sums[..at_once.min(left)];
+            let queue = Mutex::new(sums.iter_mut().zip(&mut parts));
+            let next = || queue.lock().expect("taking the next share doesn't panic").next();
+            let work = |share: &mut Share<F>| {
+                while let Some((sums, rows)) = next() {
+                    run(share, rows, sums);
+                }
+            };
+            match self.shares.as_mut_slice() {
+                shares if at_once > 1 => rayon::in_place_scope(|scope| {
+                    for share in shares {
+                        scope.spawn(|_| work(share));
                     }
                 }),
+                shares => work(&mut shares[0]),
             }
-            for (number, share) in shares.iter_mut().enumerate() {
-                total += share.loss;
-                match first + number {
-                    0 => std::mem::swap(&mut self.gradients, &mut share.gradients),
-                    _ => reduce::add(&mut self.gradients, &share.gradients),
-                }
+            sums.iter().for_each(|sums| total += sums.loss);
+            if first == 0 {
+                sums::begin_with(&mut self.gradients, sums);
+            } else {
+                sums::add(&mut self.gradients, sums);
             }
         }
         total
+    }
+
+    /// Has a share for each thread that takes part in `shares` of them; returns how many go between two meetings.
+    fn make_room(&mut self, network: &Network<F>, operations: &[Operation], shares: usize) -> usize {
+        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
+        let at_once = match threads.min(shares) {
+            1 => 1,
+            threads => shares.min(threads.max(SHARES_BETWEEN_MEETINGS)),
+        };
+        while self.shares.len() < threads.min(shares) {
+            self.shares.push(Share::new(network, operations, self.most));
+        }
+        while self.sums.len() < at_once {
+            self.sums.push(Sums::new(network.trainable.len()));
+        }
+        at_once
     }
 
     /// The outputs of the last run's first `rows` rows.

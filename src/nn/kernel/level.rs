@@ -128,7 +128,7 @@ pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
 
 /// Runs `check` at every level of this machine. Levels belong to the process, so one such test at a time.
 #[cfg(test)]
-pub(super) fn at_every_level(mut check: impl FnMut(Level)) {
+pub(in crate::nn) fn at_every_level(mut check: impl FnMut(Level)) {
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     for level in Level::available() {

@@ -7,10 +7,14 @@ pub mod curve;
 mod elementary;
 mod float;
 mod level;
+mod prefetch;
 pub mod product;
 pub mod reduce;
 
 pub use curve::Curve;
 pub use float::Float;
+#[cfg(test)]
+pub(super) use level::at_every_level;
 pub use level::{Kernel, Level, dispatch};
+pub use prefetch::prefetch;
 pub use product::Workspace;

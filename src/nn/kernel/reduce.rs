@@ -11,9 +11,11 @@ pub const LANES: usize = 16;
 /// `Σ f(xₖ)` in lanes.
 #[inline(always)]
 pub(crate) fn sum_in_lanes<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
+    if x.len() <= FEW {
+        return sum_of_few(x, f);
+    }
+    let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [F::ZERO; LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, &x) in lanes.iter_mut().zip(chunk) {
             *lane += f(x);
@@ -22,20 +24,22 @@ pub(crate) fn sum_in_lanes<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += f(x);
     }
-    fold(lanes, x.len())
-}
-
-/// Adds up the lanes, of which only the first `used` can be other than 0.
-#[inline(always)]
-fn fold<F: Float>(mut lanes: [F; LANES], used: usize) -> F {
     for width in [8, 4, 2, 1] {
-        if used > width {
-            for j in 0..width {
-                lanes[j] += lanes[j + width];
-            }
+        for j in 0..width {
+            lanes[j] += lanes[j + width];
         }
     }
     lanes[0]
+}
+
+/// Rows as short as this are summed number by number: a softmax over a few classes has one after the other.
+const FEW: usize = 4;
+
+/// What is left of the lanes' tree for so few: `(x₀ + x₂) + (x₁ + x₃)`, where 0 stands for what isn't there.
+#[inline(always)]
+fn sum_of_few<F: Float>(x: &[F], f: impl Fn(F) -> F) -> F {
+    let lane = |k: usize| x.get(k).map_or(F::ZERO, |&x| F::ZERO + f(x));
+    (lane(0) + lane(2)) + (lane(1) + lane(3))
 }
 
 /// `Σ xₖ`
@@ -80,9 +84,9 @@ pub fn add<F: Float>(sums: &mut [F], x: &[F]) {
 /// Columns whose sums are kept in registers while the rows go by.
 const COLUMNS: usize = 32;
 
-/// `sums[c] ← f(sums[c], c, x[n,c])` from 0 on, for the rows n of `x`, each `sums.len()` wide, in order.
+/// `sums[c] = Σₙ x[n,c]` for the rows n of `x`, each `sums.len()` wide, in order.
 #[inline(always)]
-fn sum_columns<F: Float>(x: &[F], sums: &mut [F], f: impl Fn(F, usize, F) -> F) {
+fn sum_columns<F: Float>(x: &[F], sums: &mut [F]) {
     let width = sums.len();
     let mut column = 0;
     while column + COLUMNS <= width {
@@ -90,7 +94,7 @@ fn sum_columns<F: Float>(x: &[F], sums: &mut [F], f: impl Fn(F, usize, F) -> F) 
         for row in x.chunks_exact(width) {
             let row: &[F; COLUMNS] = row[column..].first_chunk().expect("that many columns are left");
             for j in 0..COLUMNS {
-                block[j] = f(block[j], column + j, row[j]);
+                block[j] += row[j];
             }
         }
         sums[column..column + COLUMNS].copy_from_slice(&block);
@@ -99,7 +103,7 @@ fn sum_columns<F: Float>(x: &[F], sums: &mut [F], f: impl Fn(F, usize, F) -> F) 
     sums[column..].fill(F::ZERO);
     for row in x.chunks_exact(width) {
         for c in column..width {
-            sums[c] = f(sums[c], c, row[c]);
+            sums[c] += row[c];
         }
     }
 }
@@ -111,29 +115,10 @@ pub fn column_sums<F: Float>(x: &[F], sums: &mut [F]) {
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            sum_columns(self.0, self.1, |sum, _, x| sum + x);
+            sum_columns(self.0, self.1);
         }
     }
     dispatch(ColumnSums(x, sums));
-}
-
-/// Mean and biased variance of every column in two passes: `mean = Σₙ x / n`, `variance = Σₙ (x − mean)² / n`.
-pub fn column_moments<F: Float>(x: &[F], mean: &mut [F], variance: &mut [F]) {
-    struct ColumnMoments<'a, F>(&'a [F], &'a mut [F], &'a mut [F]);
-    impl<F: Float> Kernel for ColumnMoments<'_, F> {
-        type Output = ();
-        #[inline(always)]
-        fn run(self) {
-            let ColumnMoments(x, mean, variance) = self;
-            let n = F::from_f64((x.len() / mean.len()) as f64);
-            sum_columns(x, mean, |sum, _, x| sum + x);
-            mean.iter_mut().for_each(|mean| *mean /= n);
-            let mean = &mean[..variance.len()];
-            sum_columns(x, variance, |sum, c, x| (x - mean[c]).mul_add(x - mean[c], sum));
-            variance.iter_mut().for_each(|variance| *variance /= n);
-        }
-    }
-    dispatch(ColumnMoments(x, mean, variance));
 }
 
 /// The largest element; −∞ for none. A NaN may be passed over: what it is subtracted from keeps one.
@@ -218,20 +203,10 @@ mod tests {
                 let rows = 37;
                 let x = numbers(rows * columns);
                 let column = |c: usize| x.iter().copied().skip(c).step_by(columns);
-                let n = rows as f32;
                 let expected: Vec<f32> = (0..columns).map(|c| column(c).sum()).collect();
-                let means: Vec<f32> = expected.iter().map(|sum| sum / n).collect();
-                let square = |sum: f32, x: f32, c: usize| (x - means[c]).mul_add(x - means[c], sum);
-                let variances: Vec<f32> = (0..columns)
-                    .map(|c| column(c).fold(0.0, |sum, x| square(sum, x, c)) / n)
-                    .collect();
-                let (mut sums, mut mean) = (vec![f32::NAN; columns], vec![f32::NAN; columns]);
-                let mut variance = mean.clone();
+                let mut sums = vec![f32::NAN; columns];
                 column_sums(&x, &mut sums);
-                column_moments(&x, &mut mean, &mut variance);
                 assert_eq!(bits(&sums), bits(&expected), "{columns} columns at {level:?}");
-                assert_eq!(bits(&mean), bits(&means), "{columns} columns at {level:?}");
-                assert_eq!(bits(&variance), bits(&variances), "{columns} columns at {level:?}");
             }
         });
     }

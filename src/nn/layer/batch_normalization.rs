@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{BatchNormalizationSpec, Context};
-use crate::nn::kernel::{Float, Kernel, dispatch, reduce};
+use crate::nn::kernel::{Float, Kernel, dispatch};
 use crate::nn::layout::Layout;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl BatchNormalization {
 
     /// Training: with mean and biased variance of each column of `x` (n,o) over the batch
     ///   x̂ = (x − mean)/√(variance + epsilon)    y = gamma·x̂ + beta
-    /// The trace is x̂; `statistics` keeps 1/√(variance + epsilon). Moving averages: m ← momentum·m + (1 − momentum)·batch.
+    /// The trace is x̂; `statistics` keeps 1/√(variance + epsilon), mean and variance. Moving averages: m ← momentum·m + (1 − momentum)·batch.
     /// Source: `keras/src/layers/normalization/batch_normalization.py`.
     pub(super) fn forward<F: Float>(
         &self,
@@ -47,8 +47,19 @@ impl BatchNormalization {
         x: &mut [F],
         y: &mut [F],
     ) {
-        let (variance, mean) = statistics.split_at_mut(self.gamma.len());
-        reduce::column_moments(x, mean, variance);
+        let columns = self.gamma.len();
+        let (inverse_deviation, moments) = statistics.split_at_mut(columns);
+        let (mean, variance) = moments.split_at_mut(columns);
+        dispatch(Normalize {
+            x,
+            y,
+            mean,
+            variance,
+            inverse_deviation,
+            gamma: &context.weights[self.gamma.clone()],
+            beta: &context.weights[self.beta.clone()],
+            epsilon: F::from_f64(self.epsilon),
+        });
         let (keep, take) = (F::from_f64(self.momentum), F::from_f64(1.0 - self.momentum));
         for (range, batch) in [(&self.moving_mean, &*mean), (&self.moving_variance, &*variance)] {
             let moving = moving[range.clone()].iter_mut();
@@ -56,18 +67,6 @@ impl BatchNormalization {
                 .zip(batch)
                 .for_each(|(moving, &batch)| *moving = *moving * keep + batch * take);
         }
-        let epsilon = F::from_f64(self.epsilon);
-        variance
-            .iter_mut()
-            .for_each(|variance| *variance = F::ONE / (*variance + epsilon).sqrt());
-        dispatch(Normalize {
-            x,
-            y,
-            mean,
-            inverse_deviation: variance,
-            gamma: &context.weights[self.gamma.clone()],
-            beta: &context.weights[self.beta.clone()],
-        });
     }
 
     /// Gradients of batch normalization.
@@ -180,13 +179,35 @@ fn at_mut<F, const N: usize>(numbers: &mut [F], first: usize) -> &mut [F; N] {
         .expect("a block lies within the columns")
 }
 
+/// Mean and biased variance of each of N columns: `mean = Σₙ x / n`, `variance = Σₙ (x − mean)² / n`, row after row.
+#[inline(always)]
+fn moments<F: Float, const N: usize>(x: &[F], columns: usize, first: usize) -> ([F; N], [F; N]) {
+    let (mut mean, mut variance) = ([F::ZERO; N], [F::ZERO; N]);
+    let rows = x.chunks_exact(columns).map(|x| at(x, first));
+    let n = F::from_f64(rows.len() as f64);
+    for x in rows.clone() {
+        let x: [F; N] = x;
+        (0..N).for_each(|column| mean[column] += x[column]);
+    }
+    mean = mean.map(|sum| sum / n);
+    for x in rows {
+        for column in 0..N {
+            let distance = x[column] - mean[column];
+            variance[column] = distance.mul_add(distance, variance[column]);
+        }
+    }
+    (mean, variance.map(|sum| sum / n))
+}
+
 struct Normalize<'a, F> {
     x: &'a mut [F],
     y: &'a mut [F],
-    mean: &'a [F],
-    inverse_deviation: &'a [F],
+    mean: &'a mut [F],
+    variance: &'a mut [F],
+    inverse_deviation: &'a mut [F],
     gamma: &'a [F],
     beta: &'a [F],
+    epsilon: F,
 }
 
 impl<F: Float> Kernel for Normalize<'_, F> {
@@ -199,10 +220,15 @@ impl<F: Float> Kernel for Normalize<'_, F> {
 }
 
 impl<F: Float> Columns for Normalize<'_, F> {
+    /// The moments and then the rows once more: a block's columns stay in the first-level cache.
     #[inline(always)]
     fn block<const N: usize>(&mut self, first: usize) {
         let columns = self.gamma.len();
-        let (mean, scale): ([F; N], [F; N]) = (at(self.mean, first), at(self.inverse_deviation, first));
+        let (mean, variance) = moments::<F, N>(self.x, columns, first);
+        let scale = variance.map(|variance| F::ONE / (variance + self.epsilon).sqrt());
+        *at_mut(self.mean, first) = mean;
+        *at_mut(self.variance, first) = variance;
+        *at_mut(self.inverse_deviation, first) = scale;
         let (gamma, beta): ([F; N], [F; N]) = (at(self.gamma, first), at(self.beta, first));
         let rows = self.x.chunks_exact_mut(columns).zip(self.y.chunks_exact_mut(columns));
         for (x, y) in rows {
@@ -262,5 +288,48 @@ impl<F: Float> Columns for Backward<'_, F> {
                 d[column] = factor[column] * (d[column] - common);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::kernel::at_every_level;
+
+    #[test]
+    fn moments_are_summed_row_by_row_and_rows_are_normalized_by_them_at_every_level() {
+        at_every_level(|level| {
+            for columns in (1..=70).chain([128, 130]) {
+                let x: Vec<f32> = (0..37 * columns).map(|k| (k * 7919 % 1009) as f32 / 101.0).collect();
+                let ones = vec![1.0; columns];
+                let (mut y, mut normalized) = (x.clone(), x.clone());
+                let (mut mean, mut variance, mut inverse_deviation) = (ones.clone(), ones.clone(), ones.clone());
+                dispatch(Normalize {
+                    x: &mut normalized,
+                    y: &mut y,
+                    mean: &mut mean,
+                    variance: &mut variance,
+                    inverse_deviation: &mut inverse_deviation,
+                    gamma: &ones,
+                    beta: &ones,
+                    epsilon: 1e-3,
+                });
+                for c in 0..columns {
+                    let column = x.iter().copied().skip(c).step_by(columns);
+                    let expected = column.clone().sum::<f32>() / 37.0;
+                    let square = |sum: f32, x: f32| (x - expected).mul_add(x - expected, sum);
+                    assert_eq!(mean[c], expected, "column {c} of {columns} at {level:?}");
+                    assert_eq!(
+                        variance[c],
+                        column.clone().fold(0.0, square) / 37.0,
+                        "column {c} of {columns} at {level:?}"
+                    );
+                    let scale = 1.0 / (variance[c] + 1e-3).sqrt();
+                    let wanted = column.map(|x| (x - expected) * scale);
+                    let found = normalized.iter().copied().skip(c).step_by(columns);
+                    assert!(found.eq(wanted), "column {c} of {columns} at {level:?}");
+                }
+            }
+        });
     }
 }

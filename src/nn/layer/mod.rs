@@ -171,7 +171,7 @@ impl Operation {
     /// How many numbers it keeps from its forward to its backward pass beside its trace.
     pub(crate) fn statistics(&self, rows: usize) -> usize {
         match self.kind {
-            Kind::BatchNormalization(_) => 2 * self.outputs,
+            Kind::BatchNormalization(_) => 3 * self.outputs,
             Kind::LayerNormalization(_) => rows,
             Kind::Dense(_) | Kind::Activate(_) | Kind::Dropout(_) => 0,
         }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::Room;
 use crate::nn::kernel::{Float, Workspace};
 use crate::nn::layer::{Context, Operation, Turns};
@@ -17,11 +19,7 @@ pub(super) struct Share<F> {
     statistics: Vec<Vec<F>>,
     /// Gradients by what the operations put out, and room to work in.
     d: Turns<F>,
-    /// Of the weights, laid out as these are.
-    pub(super) gradients: Vec<F>,
     pub(super) products: Workspace<F>,
-    /// Σ of the rows' losses.
-    pub(super) loss: f64,
 }
 
 /// A share's rows in the batch.
@@ -55,6 +53,24 @@ impl<F: Float> Rows<'_, F> {
         };
         fill(self.first..self.first + room.weights.len(), room);
     }
+
+    /// The same by all threads of rayon's current pool, where there is a row for each: most of it is waiting for memory.
+    pub(super) fn fill_in_parallel(&mut self, fill: &(impl Fn(Range<usize>, Room<'_, F>) + Sync)) {
+        let (n, threads) = (self.count(), rayon::current_num_threads());
+        if n < threads {
+            return self.fill(fill);
+        }
+        let (inputs, columns, size) = (self.x.len() / n, self.targets.len() / n, n.div_ceil(threads));
+        let rooms = self.weights.par_chunks_mut(size);
+        rooms
+            .zip(self.x.par_chunks_mut(size * inputs))
+            .zip(self.targets.par_chunks_mut(size * columns))
+            .enumerate()
+            .for_each(|(part, ((weights, x), y))| {
+                let first = self.first + part * size;
+                fill(first..first + weights.len(), Room { x, y, weights });
+            });
+    }
 }
 
 impl<F: Float> Share<F> {
@@ -69,13 +85,11 @@ impl<F: Float> Share<F> {
                 .map(|operation| vec![F::ZERO; operation.statistics(rows)])
                 .collect(),
             d: Turns::new(rows * widest),
-            gradients: vec![F::ZERO; network.trainable.len()],
             products: Workspace::serial(),
-            loss: 0.0,
         }
     }
 
-    /// There and back: loss, gradients and outputs. `weights` are the trainable ones.
+    /// There and back: returns Σ of the rows' losses; `gradients` are laid out as `weights`, the trainable ones.
     pub(super) fn run(
         &mut self,
         operations: &[Operation],
@@ -83,10 +97,11 @@ impl<F: Float> Share<F> {
         loss: &LossSpec,
         rows: &mut Rows<'_, F>,
         random: &Random,
-    ) {
+        gradients: &mut [F],
+    ) -> f64 {
         self.forward(operations, (weights, moving), rows, random);
         let size = rows.outputs.len();
-        self.loss = loss.score(
+        let loss = loss.score(
             [rows.of, size / rows.count()],
             rows.outputs,
             rows.targets,
@@ -94,7 +109,8 @@ impl<F: Float> Share<F> {
             &mut self.d.now[..size],
             &mut self.d.next[..size],
         );
-        self.backward(operations, weights, rows);
+        self.backward(operations, weights, rows, gradients);
+        loss
     }
 
     /// The outputs in training mode.
@@ -124,7 +140,7 @@ impl<F: Float> Share<F> {
         }
     }
 
-    fn backward(&mut self, operations: &[Operation], weights: &[F], rows: &mut Rows<'_, F>) {
+    fn backward(&mut self, operations: &[Operation], weights: &[F], rows: &mut Rows<'_, F>, gradients: &mut [F]) {
         // Below the first operation with weights nobody needs a gradient.
         let first = operations
             .iter()
@@ -143,14 +159,7 @@ impl<F: Float> Share<F> {
             };
             let trace = &mut trace[..n * operation.inputs];
             let statistics = &self.statistics[index][..operation.statistics(n)];
-            operation.backward(
-                &mut context,
-                statistics,
-                trace,
-                &mut self.d,
-                &mut self.gradients,
-                index > first,
-            );
+            operation.backward(&mut context, statistics, trace, &mut self.d, gradients, index > first);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, CowArray, Ix1, Ix2};
 
-use crate::nn::kernel::Float;
+use crate::nn::kernel::{Float, prefetch};
 use crate::nn::pass::Room;
 use crate::nn::spec::Plan;
 
@@ -60,6 +60,12 @@ impl<F: Float> Samples<F> {
     }
 }
 
+/// Rows taken in a new order lie anywhere: how many copies earlier each is asked for.
+const AHEAD: usize = 16;
+
+/// Numbers at the beginning of a row that are asked for; what follows the processor fetches by itself.
+const WAITED_FOR: usize = 64;
+
 impl<F: Float> Laid<'_, F> {
     /// All of x, of y and of the weights.
     pub(super) fn slices(&self) -> (&[F], &[F], Option<&[F]>) {
@@ -85,12 +91,21 @@ impl<F: Float> Laid<'_, F> {
             .chunks_exact_mut(inputs)
             .zip(room.y.chunks_exact_mut(outputs))
             .zip(room.weights);
-        for (((to_x, to_y), to_weight), &row) in places.zip(&order[rows]) {
-            let row = row as usize;
-            to_x.copy_from_slice(&x[row * inputs..][..inputs]);
-            to_y.copy_from_slice(&y[row * outputs..][..outputs]);
+        let order = &order[rows];
+        let (x, y) = (
+            |row: u32| &x[row as usize * inputs..][..inputs],
+            |row: u32| &y[row as usize * outputs..][..outputs],
+        );
+        for (place, ((to_x, to_y), to_weight)) in places.enumerate() {
+            if let Some(&next) = order.get(place + AHEAD) {
+                prefetch(&x(next)[..inputs.min(WAITED_FOR)]);
+                prefetch(&y(next)[..1]);
+            }
+            let row = order[place];
+            to_x.copy_from_slice(x(row));
+            to_y.copy_from_slice(y(row));
             if let Some(weights) = weights {
-                *to_weight = weights[row];
+                *to_weight = weights[row as usize];
             }
         }
     }

@@ -10,6 +10,7 @@ mod pack;
 mod tile;
 
 use blocks::Problem;
+use lanes::Lanes;
 use outer::outer;
 use pack::Right;
 use tile::Left;
@@ -143,7 +144,8 @@ fn is_narrow(columns: usize, rows: usize) -> bool {
 /// `out (rows,columns) = start + left·right` over `inner`; if narrow, left and right are those of the transpose.
 ///
 /// The tile is as large as the level's registers allow: 6×16 f32 for the 16 registers of AVX2 (and the 32 of NEON, half
-/// as wide), 8×32 for AVX-512; long and flat if there is one row or two, to have enough chains under way.
+/// as wide), 8×32 for AVX-512, 8×16 if there are no more columns; long and flat if there is one row or two, to have
+/// enough chains under way.
 fn multiply<F: Float>(
     left: Left<'_, F>,
     right: Right<'_, F>,
@@ -176,11 +178,15 @@ fn multiply<F: Float>(
         match (Level::current(), m) {
             (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, room),
             #[cfg(target_arch = "x86_64")]
+            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(out, room),
+            #[cfg(target_arch = "x86_64")]
             (_, 1) => problem.run::<F::Avx2, 1, 8>(out, room),
             #[cfg(target_arch = "x86_64")]
             (_, 2) => problem.run::<F::Avx2, 2, 4>(out, room),
             #[cfg(target_arch = "x86_64")]
             (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, room),
+            #[cfg(target_arch = "x86_64")]
+            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(out, room),
             #[cfg(target_arch = "x86_64")]
             (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, room),
             #[cfg(not(target_arch = "x86_64"))]

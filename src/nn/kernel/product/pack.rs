@@ -80,6 +80,9 @@ unsafe fn transpose<F: Float, V: Lanes<F>>(from: &[F], k: usize, to: &mut [F], w
             };
         }
     }
+    if block_rows == width && block_columns == k {
+        return;
+    }
     for (c, to) in to.chunks_exact_mut(width).enumerate() {
         let first = if c < block_columns { block_rows } else { 0 };
         for r in first..rows {
