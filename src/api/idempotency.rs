@@ -8,12 +8,12 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tracing::Instrument;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::error::ApiError;
+use super::whole::whole;
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::{Keep, Reply, Store, StoredAnswer};
@@ -110,7 +110,7 @@ impl Idempotency {
                 }
             }
         }
-        let made = finish(make(keep)).await?;
+        let made = whole(make(keep)).await?;
         response(answer(&made))
     }
 }
@@ -130,13 +130,6 @@ pub(super) fn created(status: StatusCode, location: String, thing: &impl Seriali
         ],
         body: serde_json::to_vec(thing).expect("the server's own nouns are JSON"),
     }
-}
-
-/// Runs to the end in a task of its own, whatever becomes of the connection.
-pub(super) async fn finish<T: Send + 'static>(
-    make: impl Future<Output = Result<T, ApiError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::spawn(make.in_current_span()).await.map_err(Problem::internal)?
 }
 
 fn fingerprint(request_line: &str, body: &str) -> String {

@@ -16,6 +16,7 @@ use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
 use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
 use super::pagination::{List, PageQuery};
+use super::whole::whole;
 use crate::domain::id::{DatasetId, JobId, ModelId};
 use crate::domain::job::{Job, JobError, JobStatus, Progress, WaitingFor};
 use crate::domain::job_request::JobRequest;
@@ -270,16 +271,8 @@ pub(super) async fn get_job(
     Id(id): Id<JobId>,
     Query(query): Query<WaitQuery>,
 ) -> Result<Answer<JobView>, ApiError> {
-    let job = |at_most| state.runner.wait(&tenant, id, at_most);
-    let waited = state
-        .stop
-        .run_until_cancelled(job(Duration::from_secs(query.wait)))
-        .await;
-    let job = match waited {
-        Some(job) => job?,
-        // The server stops: the job as it is now.
-        None => job(Duration::ZERO).await?,
-    };
+    let at_most = Duration::from_secs(query.wait);
+    let job = state.runner.wait(&tenant, id, at_most).await?;
     Ok(Answer(JobView::of(job, &state.runner)))
 }
 
@@ -302,8 +295,11 @@ pub(super) async fn cancel_job(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Answer<JobView>, ApiError> {
-    let job = state.runner.cancel(&tenant, id).await?;
-    Ok(Answer(JobView::of(job, &state.runner)))
+    whole(async move {
+        let job = state.runner.cancel(&tenant, id).await?;
+        Ok(Answer(JobView::of(job, &state.runner)))
+    })
+    .await
 }
 
 /// Pause a job
@@ -348,6 +344,9 @@ pub(super) async fn resume_job(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Answer<JobView>, ApiError> {
-    let job = state.runner.resume(&tenant, id).await?;
-    Ok(Answer(JobView::of(job, &state.runner)))
+    whole(async move {
+        let job = state.runner.resume(&tenant, id).await?;
+        Ok(Answer(JobView::of(job, &state.runner)))
+    })
+    .await
 }

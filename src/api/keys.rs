@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use super::AppState;
 use super::error::ApiError;
 use super::extract::{Id, Json, Query, Tenant};
-use super::idempotency::{IDEMPOTENCY_KEY, finish};
+use super::idempotency::IDEMPOTENCY_KEY;
 use super::pagination::{List, PageQuery};
+use super::whole::whole;
 use crate::domain::api_key::ApiKey;
 use crate::domain::id::KeyId;
 use crate::domain::key_request::KeyRequest;
@@ -79,7 +80,7 @@ pub(super) async fn create_key(
         Ok((StatusCode::CREATED, Answer(NewApiKey { key, secret })).into_response())
     };
     // A client that hangs up must not leave a server open whose first key is stored.
-    finish(make).await
+    whole(make).await
 }
 
 /// List API keys

@@ -37,6 +37,7 @@ mod sessions;
 mod system;
 mod upload;
 mod usage;
+mod whole;
 
 use std::ops::Deref;
 use std::sync::Arc;

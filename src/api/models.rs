@@ -13,6 +13,7 @@ use super::AppState;
 use super::error::ApiError;
 use super::extract::{Id, Query, Tenant};
 use super::pagination::{List, PageQuery};
+use super::whole::whole;
 use crate::domain::id::{JobId, ModelId};
 use crate::domain::model::Model;
 use crate::domain::problem::{Kind, Problem};
@@ -111,11 +112,15 @@ pub(super) async fn delete_model(
     Tenant(tenant): Tenant,
     Id(id): Id<ModelId>,
 ) -> Result<StatusCode, ApiError> {
-    match state.store.delete_model(&tenant, id).await? {
-        Deletion::Deleted => {
+    let deletion = whole(async move {
+        let deletion = state.store.delete_model(&tenant, id).await?;
+        if matches!(deletion, Deletion::Deleted) {
             state.serving.forget(&tenant, id);
-            Ok(StatusCode::NO_CONTENT)
         }
+        Ok(deletion)
+    });
+    match deletion.await? {
+        Deletion::Deleted => Ok(StatusCode::NO_CONTENT),
         Deletion::NotFound => Err(Problem::not_found("model").into()),
         Deletion::InUse(job) => {
             let detail =

@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
 
 fn execute(command: Command) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match command {
             Command::Serve(args) => serve::run(args).await,
             Command::Demo(args) => demo::run(args).await,
@@ -77,7 +77,10 @@ fn execute(command: Command) -> Result<()> {
             Command::Openapi => print(&crate::api::document_json()),
             Command::Completions { shell } => print(&completions(shell)),
         }
-    })
+    });
+    // What still computes on a thread of its own has nobody left to answer.
+    runtime.shutdown_background();
+    done
 }
 
 fn completions(shell: Shell) -> String {

@@ -135,7 +135,7 @@ impl Server {
             .with_context(|| format!("cannot use the data folder {folder}"))?;
         access.check(bind, &store, &options.folder.data_dir)?;
         let stop = CancellationToken::new();
-        let runner = Runner::start(store.clone(), options.runner(), stop.clone()).await?;
+        let runner = Runner::start(store.clone(), options.runner(), stop.clone());
         let serving = Serving::new(store.clone(), u64::from(options.model_cache_mib) << 20);
         let sessions = Sessions::start(store.clone(), options.sessions(), stop.clone());
         let state = AppState::new(

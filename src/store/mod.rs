@@ -96,10 +96,11 @@ impl Store {
             _lock: lock,
         }));
         store.look_for_keys().await?;
-        store.recover_jobs().await?;
-        store.sweep_artifacts().await?;
+        // What only removes files comes first: it makes room for what has to write.
         store.sweep_blobs().await?;
         store.sweep_sessions().await?;
+        store.recover_jobs().await?;
+        store.sweep_artifacts().await?;
         Ok(store)
     }
 

@@ -144,7 +144,6 @@ impl Assignment {
     }
 }
 
-/// The newest checkpoint that can be read. One that can't costs time, never the result: the epochs are trained again.
 /// Tells who runs the server what an interruption cost.
 fn log_cost(job: &Job, saved: Option<&Saved>) {
     let from = saved.map_or(0, |saved| saved.trainer.epochs());
@@ -154,6 +153,7 @@ fn log_cost(job: &Job, saved: Option<&Saved>) {
     }
 }
 
+/// The newest checkpoint that can be read. One that can't costs time, never the result: the epochs are trained again.
 async fn newest_readable(store: &Store, claim: &Claim, identity: &Identity) -> Result<Option<Saved>, StoreError> {
     let readable = |bytes: &Vec<u8>| {
         let opened = identity.open(bytes);

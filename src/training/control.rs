@@ -37,6 +37,12 @@ impl Runner {
             match job.status {
                 JobStatus::Paused if asked => return Ok(job),
                 JobStatus::Running => asked |= self.0.ask(id, Wish::Pause),
+                _ if self.0.shutdown.is_cancelled() => {
+                    return Err(Problem::new(
+                        Kind::Unavailable,
+                        "The server is stopping; ask again when it is back.",
+                    ));
+                }
                 other => return Err(refused(other, "paused")),
             }
             if timeout_at(deadline, changes.changed()).await.is_err() {

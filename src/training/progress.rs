@@ -1,5 +1,6 @@
 //! From the training thread to the store: news arrive as they happen and are written in batches.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -24,8 +25,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const LISTEN_EVERY: Duration = Duration::from_millis(10);
 /// News on their way before the thread has to wait for the store.
 const CHANNEL_CAPACITY: usize = 4096;
-/// Epochs that wait for the store; beyond it the thread waits.
+/// Epochs that wait for the store; beyond it the thread waits, unless it is asked to stop.
 const PENDING_EPOCHS: usize = 100_000;
+/// When the server stops, how long a thread may take to its next step's end. One that takes longer is left behind, and
+/// its job goes on from the last checkpoint.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a training thread tells.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ struct Pending {
     epochs: Vec<EpochRow>,
     batches_per_epoch: Option<u32>,
     checkpoint: Option<Vec<u8>>,
+    /// A checkpoint bounds what a crash costs only once it is stored.
+    urgent: bool,
 }
 
 impl Pending {
@@ -73,7 +79,7 @@ impl Pending {
             match news {
                 News::Started { batches_per_epoch } => self.batches_per_epoch = Some(batches_per_epoch),
                 News::Epoch(row) => self.epochs.push(row),
-                News::Checkpoint(bytes) => self.checkpoint = Some(bytes),
+                News::Checkpoint(bytes) => (self.checkpoint, self.urgent) = (Some(bytes), true),
                 News::Ended(ending) => return Some(*ending),
             }
         }
@@ -96,23 +102,37 @@ impl Recorder<'_> {
         let mut pending = Pending::default();
         let mut due = Instant::now() + FIRST_WRITE_AFTER;
         let mut told = Vec::new();
+        let mut left_behind = pin!(self.left_behind());
         let ending = loop {
+            // A thread that waits to be heard sees no wish.
+            let listens = pending.epochs.len() < PENDING_EPOCHS || self.flag.wish() != Wish::GoOn;
             tokio::select! {
-                count = news.recv_many(&mut told, CHANNEL_CAPACITY), if pending.epochs.len() < PENDING_EPOCHS => {
+                count = news.recv_many(&mut told, CHANNEL_CAPACITY), if listens => {
                     if let Some(ending) = pending.take_in(told.drain(..)) {
                         break ending;
                     }
                     if count == 0 {
                         break Ending::internal("the training thread vanished");
                     }
+                    if std::mem::take(&mut pending.urgent) {
+                        due = Instant::now();
+                    }
                     sleep(LISTEN_EVERY).await;
                 }
                 () = sleep_until(due), if !pending.is_empty() => {
                     due = Instant::now() + self.write(&mut pending).await;
                 }
+                () = &mut left_behind => break Ending::Stopped { wish: Wish::Release, checkpoint: None },
             }
         };
         self.end(pending, ending).await;
+    }
+
+    /// Returns when the server has been stopping for too long for the thread to be waited for.
+    async fn left_behind(&self) {
+        self.shutdown.cancelled().await;
+        sleep(STOP_WITHIN).await;
+        tracing::warn!(job = %self.claim.job.id, "a step takes too long to be waited for; the job goes on from its last checkpoint");
     }
 
     /// Stores what is pending; when the next write is due.
@@ -138,8 +158,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// Stores the ending; tries until it is stored, unless the server stops: then the next start finds the job running
-    /// and resumes it from its last checkpoint.
+    /// Stores the ending; tries until it is stored, unless the server stops: then the job is queued again, and the next
+    /// start resumes it from its last checkpoint.
     async fn end(&self, mut pending: Pending, ending: Ending) {
         let outcome = match ending {
             Ending::Abandoned => return,
@@ -170,7 +190,7 @@ impl Recorder<'_> {
                 Err(error) => self.complain(&error),
             }
             if self.shutdown.is_cancelled() {
-                return;
+                return release(self.store, self.claim).await;
             }
             sleep(RETRY_AFTER).await;
         }
@@ -178,5 +198,12 @@ impl Recorder<'_> {
 
     fn complain(&self, error: &StoreError) {
         tracing::warn!(job = %self.claim.job.id, %error, "progress could not be stored; trying again");
+    }
+}
+
+/// Queues a claimed job again as it was stored last, which takes no room: an orderly stop is no crash of the job.
+pub(super) async fn release(store: &Store, claim: &Claim) {
+    if let Err(error) = store.finish(claim, ProgressUpdate::default(), Outcome::Released).await {
+        tracing::warn!(job = %claim.job.id, %error, "the job could not be let go; the next start takes it for one cut short");
     }
 }

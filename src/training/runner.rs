@@ -21,7 +21,6 @@ use super::traffic::Traffic;
 use super::worker;
 use crate::domain::id::JobId;
 use crate::domain::job::{JobStatus, WaitingFor};
-use crate::domain::problem::Problem;
 use crate::store::{Claim, Store, StoreError};
 
 /// How long to wait before the store is asked again after it failed.
@@ -109,7 +108,7 @@ impl Runner {
     /// Starts to work on the queue; running jobs that a crash or a stop left were queued again by the store.
     ///
     /// When `shutdown` is cancelled no further job starts, and those that run are checkpointed and go back to queued.
-    pub async fn start(store: Store, options: RunnerOptions, shutdown: CancellationToken) -> Result<Self, Problem> {
+    pub fn start(store: Store, options: RunnerOptions, shutdown: CancellationToken) -> Self {
         let runner = Self(Arc::new(Shared {
             store,
             owner: Uuid::now_v7().simple().to_string(),
@@ -123,7 +122,7 @@ impl Runner {
             tasks: TaskTracker::new(),
         }));
         runner.0.tasks.spawn(runner.clone().dispatch());
-        Ok(runner)
+        runner
     }
 
     /// Tells the training threads that a request came at `at`: while more come, they make way.
@@ -217,7 +216,7 @@ impl Runner {
                 let ending = Box::new(Ending::internal(&error.to_string()));
                 drop(sender.send(News::Ended(ending)).await);
             }
-            None => return,
+            None => return progress::release(&shared.store, &claim).await,
         }
         let recorder = Recorder {
             store: &shared.store,

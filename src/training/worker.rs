@@ -164,11 +164,14 @@ fn row(report: EpochReport) -> EpochRow {
 mod tests {
     use std::io::Write;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use jiff::Timestamp;
     use serde_json::json;
     use tempfile::TempDir;
+    use tokio_util::sync::CancellationToken;
 
+    use super::super::progress::{self, Recorder};
     use super::*;
     use crate::data::profile::{Limits, profile};
     use crate::domain::dataset::Dataset;
@@ -302,6 +305,33 @@ mod tests {
         let (_folder, store, claim) = claimed().await;
         let (_, ending) = work_until(&store, &claim, 2, Wish::Abandon).await;
         assert!(matches!(ending, Ending::Abandoned), "{ending:?}");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_asked_to_stop_is_heard_however_much_waits_for_the_disk() {
+        const MORE_THAN_MAY_WAIT: u32 = 150_000;
+        let (_folder, store, claim) = claimed().await;
+        let (flag, shutdown) = (Flag::default(), CancellationToken::new());
+        store.close().await;
+        let recorder = Recorder {
+            store: &store,
+            claim: &claim,
+            flag: &flag,
+            shutdown: &shutdown,
+            committed: &|_| {},
+        };
+        let (sender, news) = progress::channel();
+        let thread = std::thread::spawn(move || {
+            for epoch in 1..=MORE_THAN_MAY_WAIT {
+                let figures = Vec::new();
+                sender.blocking_send(News::Epoch(EpochRow { epoch, figures })).unwrap();
+            }
+            sender.blocking_send(News::Ended(Box::new(Ending::Abandoned))).unwrap();
+        });
+        flag.ask(Wish::Abandon);
+        let heard = tokio::time::timeout(Duration::from_secs(60), recorder.run(news)).await;
+        assert!(heard.is_ok(), "the thread waits for a disk that takes nothing");
+        thread.join().unwrap();
     }
 
     #[tokio::test]

@@ -1,5 +1,9 @@
 //! /v1/jobs/{id}/cancel, /pause and /resume, and going on from a model.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::fixtures::{
@@ -11,6 +15,7 @@ trials![
     a_cancelled_job_keeps_what_it_has_learned,
     a_finished_job_has_no_moves_left,
     a_paused_job_goes_on_where_it_was,
+    a_resume_whose_client_hangs_up_is_a_resume_or_none,
     a_paused_job_can_be_cancelled,
     a_move_that_the_state_does_not_have_is_refused,
     an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one,
@@ -64,6 +69,25 @@ fn a_paused_job_goes_on_where_it_was() {
         (1..=epochs.len() as u64).collect::<Vec<_>>(),
         "every epoch once"
     );
+}
+
+fn a_resume_whose_client_hangs_up_is_a_resume_or_none() {
+    let job = EndlessJob::submit(client(), &TRAINED_IRIS.dataset).started();
+    let authority = client().authority();
+    let resume = format!("POST /v1/jobs/{}/resume HTTP/1.1\r\nhost: {authority}\r\n\r\n", job.id);
+    for moment in 0..40 {
+        job.post("pause").expect(200);
+        let mut socket = TcpStream::connect(authority).unwrap();
+        socket.write_all(resume.as_bytes()).unwrap();
+        (0..moment % 4).for_each(|_| drop(job.get()));
+        drop(socket);
+        // It is paused still, or it was queued and a worker was told.
+        job.post("resume");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while job.get()["status"] != "running" {
+            assert!(Instant::now() < deadline, "{}", job.get());
+        }
+    }
 }
 
 fn a_paused_job_can_be_cancelled() {

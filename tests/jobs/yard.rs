@@ -47,7 +47,7 @@ impl Yard {
             ..RunnerOptions::default()
         };
         Self {
-            runner: Runner::start(store.clone(), options, shutdown.clone()).await.unwrap(),
+            runner: Runner::start(store.clone(), options, shutdown.clone()),
             serving: Serving::new(store.clone(), 1 << 20),
             sessions: Sessions::start(
                 store.clone(),
