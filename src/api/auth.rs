@@ -12,7 +12,9 @@ use jiff::Timestamp;
 
 use super::access::{Access, AccessTable};
 use super::error::ApiError;
-use crate::domain::api_key::{Role, Token};
+use super::last_use::LastUses;
+use super::rate::{RateLimit, Sender};
+use crate::domain::api_key::{ApiKey, Token};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::{Store, StoreError};
@@ -21,6 +23,9 @@ use crate::store::{Store, StoreError};
 pub(super) struct Authenticator {
     pub(super) store: Store,
     pub(super) access: AccessTable,
+    pub(super) last_uses: LastUses,
+    /// `None`: as many as come.
+    pub(super) rate: Option<RateLimit>,
 }
 
 /// Whom a request was let in for.
@@ -32,11 +37,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// How its key begins; none while the server has no key at all.
-    pub(super) fn key(&self) -> Option<&str> {
-        self.key.as_deref()
-    }
-
     /// Whether it would be let in again, for answers that go on for long.
     pub(super) async fn is_still_let_in(&self, store: &Store) -> Result<bool, StoreError> {
         match &self.key {
@@ -62,33 +62,62 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 /// Lets a request in with its [`Caller`] among its extensions, or refuses it.
 pub(super) async fn authenticate(
     State(authenticator): State<Arc<Authenticator>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    if has_key(request.uri()) {
-        return unauthorized(
-            "A key must not stand in a URL, which ends up in logs: revoke this one, make another and send it in the header \
-             authorization: Bearer ty_….",
-        )
-        .into_response();
+    let access = authenticator.access.asked_of(&request);
+    let (mut head, body) = request.into_parts();
+    match authenticator.admit(access, &head).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                head.extensions.insert(caller);
+            }
+            next.run(Request::from_parts(head, body)).await
+        }
+        Err(error) => error.into_response(),
     }
-    if let Access::Needs(role) = authenticator.access.asked_of(&request) {
-        match authenticator.admit(request.headers(), role).await {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(error) => return error.into_response(),
-        };
-    }
-    next.run(request).await
 }
 
 impl Authenticator {
-    /// The caller, who has a valid key of at least that role; anybody, while the server has no key at all.
-    async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<Caller, ApiError> {
-        if !self.store.has_keys() {
-            return Ok(Caller {
+    /// Whom the request is let in for; nobody in particular where everybody may call.
+    async fn admit(&self, access: Access, head: &Parts) -> Result<Option<Caller>, ApiError> {
+        if has_key(&head.uri) {
+            return Err(unauthorized(
+                "A key must not stand in a URL, which ends up in logs: revoke this one, make another and send it in the header \
+                 authorization: Bearer ty_….",
+            ));
+        }
+        // What everybody may call isn't counted: whoever looks after the server learns that it lives, whatever others do.
+        let Access::Needs(role) = access else {
+            return Ok(None);
+        };
+        let found = self.find(&head.headers).await;
+        if let (Some(rate), Some(peer)) = (&self.rate, head.extensions.get()) {
+            rate.check(&Sender::of(found.as_ref().ok().and_then(Option::as_ref), *peer))?;
+        }
+        let Some(key) = found? else {
+            return Ok(Some(Caller {
                 tenant: TenantId::default(),
                 key: None,
-            });
+            }));
+        };
+        self.last_uses.note(&key, Timestamp::now());
+        tracing::Span::current().record("key", tracing::field::display(key.id));
+        if key.role < role {
+            let (has, needed) = (key.role.name(), role.name());
+            let detail = format!("The role of this key is {has}; this call needs a key with the role {needed}.");
+            return Err(ApiError::new(Kind::Forbidden, detail));
+        }
+        Ok(Some(Caller {
+            tenant: key.tenant,
+            key: Some(key.prefix),
+        }))
+    }
+
+    /// The valid key that was sent; none, while the server has no key at all.
+    async fn find(&self, headers: &HeaderMap) -> Result<Option<ApiKey>, ApiError> {
+        if !self.store.has_keys() {
+            return Ok(None);
         }
         let token = bearer(headers)?;
         let found = self.store.find_key(token.prefix()).await?;
@@ -103,16 +132,7 @@ impl Authenticator {
         if let Some(time) = key.expires_at.filter(|_| !key.is_valid(Timestamp::now())) {
             return Err(unauthorized(format!("This key expired, at {time}.")));
         }
-        tracing::Span::current().record("key", tracing::field::display(key.id));
-        if key.role < role {
-            let (has, needed) = (key.role.name(), role.name());
-            let detail = format!("The role of this key is {has}; this call needs a key with the role {needed}.");
-            return Err(ApiError::new(Kind::Forbidden, detail));
-        }
-        Ok(Caller {
-            tenant: key.tenant,
-            key: Some(key.prefix),
-        })
+        Ok(Some(key))
     }
 }
 

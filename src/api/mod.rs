@@ -16,6 +16,7 @@ mod history;
 mod idempotency;
 mod jobs;
 mod keys;
+mod last_use;
 mod limits;
 mod metrics;
 mod models;
@@ -46,7 +47,6 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::access::AccessTable;
@@ -55,6 +55,7 @@ use self::contract::Contract;
 use self::event_streams::EventStreams;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
+use self::last_use::LastUses;
 pub use self::limits::{Limits, TableLimits};
 use self::metrics::Metrics;
 pub use self::origin::AllowedHosts;
@@ -163,8 +164,9 @@ pub fn router(state: AppState) -> Router {
     let authenticator = Arc::new(Authenticator {
         store: state.store.clone(),
         access: AccessTable::of(&document),
+        last_uses: LastUses::new(state.store.clone()),
+        rate: RateLimit::new(state.limits.requests_per_second),
     });
-    let rate = RateLimit::new(state.limits.requests_per_second).map(Arc::new);
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -177,7 +179,6 @@ pub fn router(state: AppState) -> Router {
         // Extractors count the bytes of bodies themselves, after unpacking.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(contract, contract::hold))
-        .layer(option_layer(rate.map(|rate| from_fn_with_state(rate, rate::limit))))
         .layer(from_fn_with_state(authenticator, auth::authenticate))
         .layer(from_fn_with_state(hosts, origin::check))
         .layer(CatchPanicLayer::custom(request::panicked))
