@@ -243,10 +243,15 @@ fn a_tenant_without_room_is_told_before_it_sends_a_body() {
 fn a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refused() {
     let server = Server::start(&["--max-storage-mib", "1"]);
     let client = &server.client();
-    let rows: String = (0..1000).map(|row| format!("{:0>500},{row}\n", row % 7)).collect();
+    let zeros = "0".repeat(1000);
+    let rows: String = (0..1000).map(|row| format!("{zeros}{},{row}\n", row % 7)).collect();
     let table = format!("x,y\n{rows}");
     let rest = (1 << 20) - 500 - table.len();
-    let dataset = upload(client, "nearly all", format!("{table}{:0>1$},7\n", 1, rest - 3));
+    let dataset = upload(
+        client,
+        "nearly all",
+        format!("{table}{},7\n", "1".repeat(30) + &"0".repeat(rest - 33)),
+    );
     let spec = json!({"dataset": id(&dataset), "target": "y", "training": {"epochs": 1}});
     let trained = Trained::new(client, dataset, spec.clone());
     client.get(format!("/v1/models/{}", trained.model)).send().expect(200);
