@@ -247,11 +247,8 @@ fn a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refuse
     let rows: String = (0..1000).map(|row| format!("{zeros}{},{row}\n", row % 7)).collect();
     let table = format!("x,y\n{rows}");
     let rest = (1 << 20) - 500 - table.len();
-    let dataset = upload(
-        client,
-        "nearly all",
-        format!("{table}{},7\n", "1".repeat(30) + &"0".repeat(rest - 33)),
-    );
+    let last = "0".repeat(rest - 4) + "1";
+    let dataset = upload(client, "nearly all", format!("{table}{last},7\n"));
     let spec = json!({"dataset": id(&dataset), "target": "y", "training": {"epochs": 1}});
     let trained = Trained::new(client, dataset, spec.clone());
     client.get(format!("/v1/models/{}", trained.model)).send().expect(200);
