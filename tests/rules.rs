@@ -75,7 +75,12 @@ fn nothing_unpacks_archives_or_runs_what_is_in_a_file() {
 #[test]
 fn ci_runs_what_the_rules_rest_on() {
     let ci = file(".ci/run");
-    for word in ["cargo clippy", "cargo test", "tests/schemathesis/run"] {
+    for word in [
+        "cargo clippy",
+        "cargo test",
+        "cargo-deny\" check bans licenses sources",
+        "tests/schemathesis/run",
+    ] {
         assert!(ci.contains(word), ".ci/run has no {word}");
     }
 }

@@ -83,7 +83,7 @@ const TABLE: [(Access, &[&str]); 4] = [
     ),
     (
         Needs(Role::Admin),
-        &["list_keys", "create_key", "revoke_key", "get_usage"],
+        &["list_keys", "create_key", "get_key", "revoke_key", "get_usage"],
     ),
 ];
 

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::access::{Access, AccessTable};
 use super::error::ApiError;
-use crate::domain::api_key::{Role, Token};
+use super::last_use::LastUses;
+use super::rate::{Peer, RateLimit, Sender};
+use crate::domain::api_key::{ApiKey, Role, Token};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::{Store, StoreError};
@@ -17,6 +19,9 @@ use crate::store::{Store, StoreError};
 pub(super) struct Authenticator {
     pub(super) store: Store,
     pub(super) access: AccessTable,
+    pub(super) last_uses: LastUses,
+    /// `None`: as many as come.
+    pub(super) rate: Option<RateLimit>,
 }
 
 /// Whom a request was let in for.
@@ -28,11 +33,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// How its key begins; none while the server has no key at all.
-    pub(super) fn key(&self) -> Option<&str> {
-        self.key.as_deref()
-    }
-
     /// Whether it would be let in again, for answers that go on for long.
     pub(super) async fn is_still_let_in(&self, store: &Store) -> Result<bool, StoreError> {
         match &self.key {
@@ -64,20 +64,44 @@ impl Authenticator {
                  header authorization: Bearer ty_….",
             ));
         }
+        // What everybody may call isn't counted: whoever looks after the server learns that it lives, whatever others do.
         if let Access::Needs(role) = self.access.asked_of(request) {
-            let caller = self.admit(request.headers(), role).await?;
+            let peer = request.extensions().get().copied();
+            let caller = self.admit(request.headers(), peer, role).await?;
             request.extensions_mut().insert(caller);
         }
         Ok(())
     }
 
     /// The caller, who has a valid key of at least that role; anybody, while the server has no key at all.
-    async fn admit(&self, headers: &HeaderMap, role: Role) -> Result<Caller, ApiError> {
-        if !self.store.has_keys() {
+    async fn admit(&self, headers: &HeaderMap, peer: Option<Peer>, role: Role) -> Result<Caller, ApiError> {
+        let found = self.find(headers).await;
+        if let (Some(rate), Some(peer)) = (&self.rate, peer) {
+            rate.check(&Sender::of(found.as_ref().ok().and_then(Option::as_ref), peer))?;
+        }
+        let Some(key) = found? else {
             return Ok(Caller {
                 tenant: TenantId::default(),
                 key: None,
             });
+        };
+        self.last_uses.note(&key, Timestamp::now());
+        tracing::Span::current().record("key", tracing::field::display(key.id));
+        if key.role < role {
+            let (has, needed) = (key.role.name(), role.name());
+            let detail = format!("The role of this key is {has}; this call needs a key with the role {needed}.");
+            return Err(ApiError::new(Kind::Forbidden, detail));
+        }
+        Ok(Caller {
+            tenant: key.tenant,
+            key: Some(key.prefix),
+        })
+    }
+
+    /// The valid key that was sent; none, while the server has no key at all.
+    async fn find(&self, headers: &HeaderMap) -> Result<Option<ApiKey>, ApiError> {
+        if !self.store.has_keys() {
+            return Ok(None);
         }
         let token = bearer(headers)?;
         let found = self.store.find_key(token.prefix()).await?;
@@ -92,16 +116,7 @@ impl Authenticator {
         if let Some(time) = key.expires_at.filter(|_| !key.is_valid(Timestamp::now())) {
             return Err(unauthorized(format!("This key expired, at {time}.")));
         }
-        tracing::Span::current().record("key", tracing::field::display(key.id));
-        if key.role < role {
-            let (has, needed) = (key.role.name(), role.name());
-            let detail = format!("The role of this key is {has}; this call needs a key with the role {needed}.");
-            return Err(ApiError::new(Kind::Forbidden, detail));
-        }
-        Ok(Caller {
-            tenant: key.tenant,
-            key: Some(key.prefix),
-        })
+        Ok(Some(key))
     }
 }
 

@@ -11,14 +11,12 @@ use super::auth::Authenticator;
 use super::contract::Contract;
 use super::error::ApiError;
 use super::origin::{self, AllowedHosts};
-use super::rate::RateLimit;
 use crate::training::Runner;
 
 /// All that may refuse a request. One layer and not one each: a layer costs every request several allocations.
 pub(super) struct Entrance {
     pub(super) hosts: Arc<AllowedHosts>,
     pub(super) authenticator: Authenticator,
-    pub(super) rate: Option<RateLimit>,
     pub(super) contract: Contract,
     /// Whose threads make way for what is let in.
     pub(super) runner: Runner,
@@ -28,9 +26,6 @@ impl Entrance {
     async fn admit(&self, request: &mut Request) -> Result<(), ApiError> {
         origin::check(request, &self.hosts)?;
         self.authenticator.authenticate(request).await?;
-        if let Some(rate) = &self.rate {
-            rate.check(request)?;
-        }
         self.contract.check(request)
     }
 }

@@ -177,7 +177,10 @@ pub(super) async fn create_job(
         return Ok(Answer(state.runner.dry_run(&tenant, request).await?).into_response());
     }
     let (store, owner) = (state.store.clone(), tenant.clone());
-    let make = |keep| async move { Ok(state.runner.submit(&owner, request, keep).await?) };
+    let make = |keep| async move {
+        let room = state.limits.tenant_storage_bytes;
+        Ok(state.runner.submit(&owner, request, room, keep).await?)
+    };
     idempotency
         .once(&store, &tenant, &document.to_string(), queued, make)
         .await
@@ -304,7 +307,7 @@ pub(super) async fn cancel_job(
 
 /// Pause a job
 ///
-/// It keeps what it has learned and gives its place to the next job, until it is resumed.
+/// It keeps what it has learned and its place in the queue, and gives its worker to the next job, until it is resumed.
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/pause",

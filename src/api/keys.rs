@@ -1,8 +1,9 @@
-//! API keys: make, list, revoke. What they open is decided in [`super::auth`] and [`super::access`].
+//! API keys: make, list, get, revoke. What they open is decided in [`super::auth`] and [`super::access`].
 
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,7 +52,12 @@ pub(super) struct NewApiKey {
         example = json!({"name": "ci", "role": "write", "expires_in_s": 7776000}),
     ),
     responses(
-        (status = 201, description = "It opens from now on.", body = NewApiKey),
+        (
+            status = 201,
+            description = "It opens from now on.",
+            body = NewApiKey,
+            headers(("location" = String, description = "Where the key is.")),
+        ),
         (status = 413, description = "The body is too large."),
         (status = 415, description = "The body is not sent as JSON."),
         (status = 422, description = "There can't be such a key; errors has every fault."),
@@ -77,7 +83,8 @@ pub(super) async fn create_key(
         state.store.insert_key(&key, &token.hash()).await?;
         tracing::info!(key = %key.id, tenant = %key.tenant, role = key.role.name(), "made a key");
         let secret = token.expose().to_owned();
-        Ok((StatusCode::CREATED, Answer(NewApiKey { key, secret })).into_response())
+        let location = [(LOCATION, format!("/v1/keys/{}", key.id))];
+        Ok((StatusCode::CREATED, location, Answer(NewApiKey { key, secret })).into_response())
     };
     // A client that hangs up must not leave a server open whose first key is stored.
     whole(make).await
@@ -100,6 +107,28 @@ pub(super) async fn list_keys(
 ) -> Result<Answer<ApiKeyList>, ApiError> {
     let page = state.store.list_keys(&tenant, page.into()).await?;
     Ok(Answer(List::of(page, |key| key)))
+}
+
+/// Get an API key
+///
+/// What it is for, what it may do and when it was last used; its secret is shown only where it is made.
+#[utoipa::path(
+    get,
+    path = "/v1/keys/{id}",
+    tag = "keys",
+    params(("id" = KeyId, Path)),
+    responses(
+        (status = 200, description = "The key.", body = ApiKey),
+        (status = 404, description = "There is no such key."),
+    ),
+)]
+pub(super) async fn get_key(
+    State(state): State<AppState>,
+    Tenant(tenant): Tenant,
+    Id(id): Id<KeyId>,
+) -> Result<Answer<ApiKey>, ApiError> {
+    let key = state.store.get_key(&tenant, id).await?;
+    Ok(Answer(key.ok_or_else(|| Problem::not_found("key"))?))
 }
 
 /// Revoke an API key

@@ -25,8 +25,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// Rows, columns and fields of a table, where it is uploaded and where its rows are predicted.
     pub table: TableLimits,
-    /// All tables of one tenant together: the disk is for all of them.
-    pub tenant_dataset_bytes: u64,
+    /// All tables and models of one tenant together: the disk is for all of them.
+    pub tenant_storage_bytes: u64,
     /// How many bytes a gzip body may give for each of its own, beyond the first `gzip_free_bytes`.
     /// Tables compress 3 to 20 times; a thousand times is a bomb.
     pub gzip_ratio: u64,
@@ -60,8 +60,8 @@ pub struct Limits {
     pub event_keep_alive: Duration,
     /// Uploads under way at once: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
-    /// Requests per second of one key, or of one address while the server has no key, of which as many may come at once;
-    /// 0: as many as come. More than two cores answer, so that it only stops who would keep several from all others.
+    /// Requests per second of one key, or of one address without a valid key, of which as many may come at once; 0: as many
+    /// as come. More than two cores answer, so that it only stops who would keep several from all others.
     pub requests_per_second: u32,
     /// Connections open at once, idle ones included; further ones wait in the kernel's queue.
     pub connections: usize,
@@ -96,7 +96,7 @@ impl Default for Limits {
             json_memory_bytes: 128 * MIB,
             upload_bytes: 2 * GIB,
             table: TableLimits::default(),
-            tenant_dataset_bytes: 100 * GIB,
+            tenant_storage_bytes: 100 * GIB,
             gzip_ratio: 200,
             gzip_free_bytes: 16 * MIB,
             prediction_csv_bytes: 2 * GIB,

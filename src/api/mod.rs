@@ -17,6 +17,7 @@ mod history;
 mod idempotency;
 mod jobs;
 mod keys;
+mod last_use;
 mod limits;
 mod metrics;
 mod models;
@@ -56,6 +57,7 @@ use self::entrance::Entrance;
 use self::event_streams::EventStreams;
 use self::extract::{BodyLimits, JsonBodies, TensorBodies};
 use self::gate::Gate;
+use self::last_use::LastUses;
 pub use self::limits::{Limits, TableLimits};
 use self::metrics::Metrics;
 pub use self::origin::AllowedHosts;
@@ -164,8 +166,9 @@ pub fn router(state: AppState) -> Router {
         authenticator: Authenticator {
             store: state.store.clone(),
             access: AccessTable::of(&document),
+            last_uses: LastUses::new(state.store.clone()),
+            rate: RateLimit::new(state.limits.requests_per_second),
         },
-        rate: RateLimit::new(state.limits.requests_per_second),
         contract: Contract::of(&document),
         runner: state.runner.clone(),
     });

@@ -103,7 +103,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(sessions::save_session))
         .routes(routes!(keys::list_keys, keys::create_key))
-        .routes(routes!(keys::revoke_key))
+        .routes(routes!(keys::get_key, keys::revoke_key))
         .routes(routes!(usage::get_usage))
         .routes(routes!(system::get_liveness))
         .routes(routes!(system::get_readiness))

@@ -90,7 +90,12 @@ fn check_host(request: &Request, hosts: &AllowedHosts) -> Result<(), ApiError> {
 /// Browsers say from which site a request comes; what says nothing is not a browser, or one that is too old for pages of
 /// other sites to be told apart except by `origin`.
 fn check_site(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
-    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    // One that is there twice says nothing that can be believed.
+    let header = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?.to_str().unwrap_or_default();
+        Some(if values.next().is_none() { value } else { "" })
+    };
     let own = match (header("sec-fetch-site"), header(ORIGIN.as_str())) {
         (Some("same-origin" | "none"), _) | (None, None) => true,
         // Following a link to a page is no harm; embedding it is.
@@ -185,7 +190,7 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let mut headers: HeaderMap = headers.iter().map(pair).collect();
-        headers.insert(HOST, HeaderValue::from_static("localhost:8080"));
+        headers.append(HOST, HeaderValue::from_static("localhost:8080"));
         check_site(&method, &headers).is_ok()
     }
 
@@ -200,6 +205,12 @@ mod tests {
             ]));
             assert!(is_own(&[("sec-fetch-site", "none")]));
             assert!(is_own(&[("origin", "http://LOCALHOST:8080")]));
+            for (name, own, foreign) in [
+                ("sec-fetch-site", "same-origin", "cross-site"),
+                ("origin", "http://localhost:8080", "http://evil.example"),
+            ] {
+                assert!(!is_own(&[(name, own), (name, foreign)]), "{name} twice");
+            }
             for site in ["cross-site", "same-site", "", "surprise"] {
                 assert!(!is_own(&[("sec-fetch-site", site)]), "{site}");
                 assert!(

@@ -1,14 +1,14 @@
-//! How many requests a second one key may send, or one address while the server has no key.
+//! How many requests a second one key may send, and all together that come from one address without a valid one.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::Request;
 use governor::{DefaultKeyedRateLimiter, Quota};
 
-use super::auth::Caller;
 use super::error::ApiError;
+use crate::domain::api_key::ApiKey;
+use crate::domain::id::KeyId;
 use crate::domain::problem::Kind;
 
 /// Known senders below which it isn't looked for those that can be forgotten.
@@ -20,10 +20,17 @@ pub(super) struct Peer(pub(super) IpAddr);
 
 /// Whose requests count together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Sender {
-    /// How the key begins.
-    Key(String),
+pub(super) enum Sender {
+    Key(KeyId),
     Address(IpAddr),
+}
+
+impl Sender {
+    /// Whose keys open nothing counts by address, so that who tries keys gets no further than who has one, and uses up
+    /// nothing of what those with a key may send from the same address.
+    pub(super) fn of(key: Option<&ApiKey>, peer: Peer) -> Self {
+        key.map_or_else(|| Self::Address(one_client(peer.0)), |key| Self::Key(key.id))
+    }
 }
 
 pub(super) struct RateLimit {
@@ -44,13 +51,7 @@ impl RateLimit {
         })
     }
 
-    /// Refuses what is too much, before any of its body is read. What needs no key is not counted: whoever looks after the
-    /// server learns that it lives, whatever others do.
-    pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
-        sender(request).map_or(Ok(()), |sender| self.count(&sender))
-    }
-
-    fn count(&self, sender: &Sender) -> Result<(), ApiError> {
+    pub(super) fn check(&self, sender: &Sender) -> Result<(), ApiError> {
         self.forget_the_quiet();
         self.limiter.check_key(sender).map_err(|_| {
             let detail = format!(
@@ -74,17 +75,6 @@ impl RateLimit {
     }
 }
 
-fn sender(request: &Request) -> Option<Sender> {
-    let caller = request.extensions().get::<Caller>()?;
-    match caller.key() {
-        Some(key) => Some(Sender::Key(key.to_owned())),
-        None => request
-            .extensions()
-            .get()
-            .map(|Peer(address)| Sender::Address(one_client(*address))),
-    }
-}
-
 /// What one client's addresses have in common: of IPv6 it commonly has a whole /64.
 fn one_client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -97,15 +87,16 @@ fn one_client(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn key(number: u32) -> Sender {
-        Sender::Key(number.to_string())
+    fn address(number: u32) -> Sender {
+        Sender::of(None, Peer(IpAddr::from(number.to_be_bytes())))
     }
 
     #[test]
     fn each_sender_may_send_a_seconds_worth_at_once() {
         let rate = RateLimit::new(3).unwrap();
-        for sender in [key(1), key(2), Sender::Address("127.0.0.1".parse().unwrap())] {
-            let admitted = (0..10).filter(|_| rate.count(&sender).is_ok()).count();
+        let keys = [(); 2].map(|()| Sender::Key(KeyId::generate()));
+        for sender in keys.into_iter().chain([address(1)]) {
+            let admitted = (0..10).filter(|_| rate.check(&sender).is_ok()).count();
             assert_eq!(admitted, 3);
         }
         assert!(RateLimit::new(0).is_none());
@@ -116,7 +107,7 @@ mod tests {
         let rate = RateLimit::new(1_000_000).unwrap();
         // A request of one sender counts for a microsecond.
         for number in 0..100_000 {
-            rate.count(&key(number)).unwrap();
+            rate.check(&address(number)).unwrap();
             assert!(rate.limiter.len() <= FEW);
         }
     }

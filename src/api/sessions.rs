@@ -218,7 +218,10 @@ pub(super) async fn save_session(
     idempotency: Idempotency,
 ) -> Result<Response, ApiError> {
     let (store, owner) = (state.store.clone(), tenant.clone());
-    let make = |keep| async move { Ok(state.sessions.save(&owner, id, query.name, keep).await?) };
+    let make = |keep| async move {
+        let room = state.limits.tenant_storage_bytes;
+        Ok(state.sessions.save(&owner, id, query.name, room, keep).await?)
+    };
     idempotency.once(&store, &tenant, "", saved, make).await
 }
 

@@ -14,10 +14,12 @@ use crate::domain::job::JobStatus;
 #[derive(Serialize, ToSchema)]
 pub(super) struct Usage {
     datasets: u64,
-    /// Bytes of its tables as they were uploaded; equal ones count each.
-    storage_bytes: Used,
     models: u64,
+    /// Bytes of its tables as they were uploaded (equal ones count each) and of its models. A job's model is kept even when it
+    /// takes more than there is; then uploads and jobs are refused until something is deleted.
+    storage_bytes: Used,
     jobs: JobCounts,
+    /// Jobs that wait: queued ones, and paused ones, whose places are kept.
     queued_jobs: Used,
     sessions: Used,
     event_streams: Used,
@@ -80,9 +82,9 @@ pub(super) async fn get_usage(
     let streams = state.event_streams.count(&tenant) as u64;
     Ok(Answer(Usage {
         datasets: stored.datasets,
-        storage_bytes: used(stored.dataset_bytes, state.limits.tenant_dataset_bytes),
         models: stored.models,
-        queued_jobs: used(jobs.queued, state.runner.options().max_waiting),
+        storage_bytes: used(stored.storage_bytes, state.limits.tenant_storage_bytes),
+        queued_jobs: used(jobs.queued + jobs.paused, state.runner.options().max_waiting),
         jobs,
         sessions: used(stored.sessions, state.sessions.options().max_sessions),
         event_streams: used(streams, state.limits.tenant_event_streams as u64),

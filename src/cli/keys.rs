@@ -141,7 +141,9 @@ fn line(key: &ApiKey) -> String {
         (None, Some(time)) => format!(", expired {}", seconds(time)),
         (None, None) => String::new(),
     };
-    format!("{id}  {prefix}…  {tenant}  {role:5}  {name:?}  made {made}{end}")
+    let used = key.last_used_at.map(|time| format!(", last used {}", seconds(time)));
+    let used = used.unwrap_or_default();
+    format!("{id}  {prefix}…  {tenant}  {role:5}  {name:?}  made {made}{used}{end}")
 }
 
 fn seconds(time: Timestamp) -> String {

@@ -24,10 +24,10 @@ pub(super) struct LimitArgs {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits of each tenant")]
 struct TenantLimits {
-    /// Jobs that wait; a queue that nobody ever gets to the end of helps nobody
+    /// Jobs that wait, paused ones too; a queue that nobody ever gets to the end of helps nobody
     #[arg(long, env = "TRAINYARD_MAX_QUEUED_JOBS", value_name = "N", default_value_t = 1000)]
     max_queued_jobs: u32,
-    /// All its tables together, in MiB as they were uploaded: all tenants share the disk
+    /// All its tables, as they were uploaded, and models together, in MiB: all tenants share the disk
     #[arg(
         long,
         env = "TRAINYARD_MAX_STORAGE_MIB",
@@ -145,7 +145,7 @@ struct RequestLimits {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits of connections and load")]
 struct ConnectionLimits {
-    /// Requests a second of one key, or of one address while there is no key; 0 for no limit
+    /// Requests a second of one key, or of one address without a valid key; 0 for no limit
     ///
     /// As many may come at once. The default only stops who would keep a large machine from all others; lower it where
     /// tenants share a small one.
@@ -198,7 +198,7 @@ impl LimitArgs {
                 columns: tables.max_columns as usize,
                 field_bytes: usize::from(tables.max_field_kib) << 10,
             },
-            tenant_dataset_bytes: u64::from(self.tenants.max_storage_mib) * MIB,
+            tenant_storage_bytes: u64::from(self.tenants.max_storage_mib) * MIB,
             gzip_ratio: tables.max_gzip_ratio.into(),
             prediction_csv_bytes: u64::from(requests.max_predict_csv_mib) * MIB,
             instances: requests.max_instances as usize,

@@ -60,6 +60,9 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
+    /// To within a minute; null: never.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl ApiKey {
@@ -80,6 +83,7 @@ impl ApiKey {
             created_at: Timestamp::now(),
             expires_at,
             revoked_at: None,
+            last_used_at: None,
         };
         Ok((key, token))
     }

@@ -75,6 +75,15 @@ impl Problem {
         }
     }
 
+    /// 507 and not 413 or 429: it isn't this one thing that is too large, and time alone changes nothing.
+    pub fn no_room(used_bytes: u64, room_bytes: u64) -> Self {
+        let detail = format!(
+            "Your tables and models have {used_bytes} bytes and may have {room_bytes} together, too few for this; nothing of \
+             it was kept. Delete tables or models that are not needed and send this again."
+        );
+        Self::new(Kind::InsufficientStorage, detail)
+    }
+
     pub fn not_found(what: &str) -> Self {
         Self::new(Kind::NotFound, format!("There is no such {what}."))
     }

@@ -71,7 +71,7 @@ impl Tensors {
         for (name, tensor) in std::mem::take(&mut self.tensors) {
             let place = name
                 .split_once('.')
-                .and_then(|(layer, array)| Some((layer.parse::<usize>().ok()?, array)));
+                .and_then(|(layer, array)| Some((number(layer)?, array)));
             match place {
                 Some((layer, array)) if layer < count => layers[layer].0.push((array.to_owned(), tensor)),
                 Some(_) => self.fault(
@@ -92,6 +92,11 @@ impl Tensors {
         }
         self.faults
     }
+}
+
+/// A layer's number in its one form: with `00` or `+0` beside `0` two arrays would have one name.
+fn number(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number: &usize| number.to_string() == text)
 }
 
 fn tensor(view: &TensorView<'_>) -> Result<Tensor, String> {
@@ -249,11 +254,13 @@ mod tests {
     fn arrays_of_layers_that_are_not_there_are_faults() {
         let array = tensor(&[1], &[1.0]);
         let named = |name: &str| (name.to_owned(), Array::Tensor(&array));
-        let bytes = write([named("0.bias"), named("7.bias"), named("bias"), named("-1.bias")]);
+        let names = ["0.bias", "7.bias", "bias", "-1.bias", "00.bias", "+0.bias"];
+        let bytes = write(names.map(named));
         let mut read = Tensors::read(&bytes).unwrap();
-        assert_eq!(read.layers(1)[0].get("bias"), Some(&array));
-        let pointers: Vec<String> = read.finish(&[]).into_iter().map(|fault| fault.pointer).collect();
-        assert_eq!(pointers, ["/-1.bias", "/7.bias", "/bias"]);
+        assert_eq!(read.layers(1)[0].0, [("bias".to_owned(), array.clone())]);
+        let mut pointers: Vec<String> = read.finish(&[]).into_iter().map(|fault| fault.pointer).collect();
+        pointers.sort();
+        assert_eq!(pointers, ["/+0.bias", "/-1.bias", "/00.bias", "/7.bias", "/bias"]);
     }
 
     #[test]

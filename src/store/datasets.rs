@@ -6,7 +6,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::column::{bigint, from_json, parsed, to_json, unsigned};
 use super::jobs::unfinished_job_on;
-use super::usage::dataset_bytes;
+use super::usage::storage_bytes;
 use super::{Deletion, Keep, StagedBlob, Store, StoreError};
 use crate::crash_point::crash_point;
 use crate::domain::dataset::Dataset;
@@ -42,19 +42,19 @@ impl DatasetRow {
     }
 }
 
-/// What became of a new dataset.
+/// What became of something new that takes room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
     Inserted,
-    /// The tables of its tenant have so many bytes without it.
+    /// The tables and models of its tenant have so many bytes without it.
     NoRoom {
         used_bytes: u64,
     },
 }
 
 impl Store {
-    /// Gives the content its place and stores the row that names it, durable when this returns, unless the tables of its
-    /// tenant would come to more than `max_bytes`.
+    /// Gives the content its place and stores the row that names it, durable when this returns, unless the tables and
+    /// models of its tenant would come to more than `max_bytes`.
     pub async fn insert_dataset(
         &self,
         tenant: &TenantId,
@@ -88,7 +88,7 @@ impl Store {
     ) -> Result<Insertion, StoreError> {
         self.database().check_room(0)?;
         let mut write = writer.begin_with("BEGIN IMMEDIATE").await?;
-        let used_bytes = dataset_bytes(&mut write, tenant).await?;
+        let used_bytes = storage_bytes(&mut write, tenant).await?;
         if used_bytes.saturating_add(dataset.size_bytes) > max_bytes {
             return Ok(Insertion::NoRoom { used_bytes });
         }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path().join("blobs")).unwrap().count(), 3);
         // Each tenant has its own room.
         samples::dataset(&store, &TenantId::new("other"), b"another ten").await;
-        assert_eq!(store.dataset_bytes(&tenant).await.unwrap(), 30);
+        assert_eq!(store.storage_bytes(&tenant).await.unwrap(), 30);
     }
 
     #[tokio::test]

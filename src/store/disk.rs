@@ -101,7 +101,7 @@ mod tests {
         no_space(samples::try_stage(&store, b"more").unwrap_err());
         no_space(
             store
-                .insert_job(&tenant, samples::new_job(dataset), 9, None)
+                .insert_job(&tenant, samples::new_job(dataset), samples::ROOM, None)
                 .await
                 .unwrap_err(),
         );

@@ -29,6 +29,7 @@ struct KeyRow {
     created_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
+    last_used_at: Option<String>,
 }
 
 impl KeyRow {
@@ -48,6 +49,7 @@ impl KeyRow {
                 created_at: parsed(WHAT, &self.created_at)?,
                 expires_at: time(self.expires_at)?,
                 revoked_at: time(self.revoked_at)?,
+                last_used_at: time(self.last_used_at)?,
             },
         })
     }
@@ -80,7 +82,7 @@ impl Store {
     /// becomes known.
     pub async fn find_key(&self, prefix: &str) -> Result<Option<FoundKey>, StoreError> {
         let row: Option<KeyRow> = sqlx::query_as(
-            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at
+            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at, last_used_at
             FROM api_keys WHERE prefix = $1",
         )
         .bind(prefix)
@@ -106,7 +108,7 @@ impl Store {
     /// The keys of all tenants, newest first. No tenant is named here: it serves who owns the data directory.
     pub async fn all_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         let rows: Vec<KeyRow> = sqlx::query_as(
-            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at
+            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at, last_used_at
             FROM api_keys ORDER BY id DESC",
         )
         .fetch_all(self.database().readers())
@@ -120,7 +122,7 @@ impl Store {
         page: PageRequest<KeyId>,
     ) -> Result<Page<ApiKey, KeyId>, StoreError> {
         let rows: Vec<KeyRow> = sqlx::query_as(
-            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at
+            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at, last_used_at
             FROM api_keys WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
         )
         .bind(tenant.as_str())
@@ -132,12 +134,36 @@ impl Store {
         Ok(page.of(keys.collect::<Result<_, StoreError>>()?, |key: &ApiKey| key.id))
     }
 
+    pub async fn get_key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let row: Option<KeyRow> = sqlx::query_as(
+            "SELECT tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at, last_used_at
+            FROM api_keys WHERE tenant = $1 AND id = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(id.to_string())
+        .fetch_optional(self.database().readers())
+        .await?;
+        row.map(|row| Ok(row.read()?.key)).transpose()
+    }
+
+    /// Notes that a key let somebody in.
+    pub async fn note_key_use(&self, tenant: &TenantId, id: KeyId, used_at: Timestamp) -> Result<(), StoreError> {
+        let mut write = self.database().begin().await?;
+        sqlx::query("UPDATE api_keys SET last_used_at = $3 WHERE tenant = $1 AND id = $2")
+            .bind(tenant.as_str())
+            .bind(id.to_string())
+            .bind(used_at.to_string())
+            .execute(&mut *write)
+            .await?;
+        self.database().commit(write).await
+    }
+
     /// Revokes a key for good; one that was revoked before keeps its time. `None`: there is no such key.
     pub async fn revoke_key(&self, tenant: &TenantId, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
         let mut write = self.database().begin_freeing().await?;
         let row: Option<KeyRow> = sqlx::query_as(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE tenant = $1 AND id = $2
-            RETURNING tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at",
+            RETURNING tenant, id, name, role, prefix, hash, created_at, expires_at, revoked_at, last_used_at",
         )
         .bind(tenant.as_str())
         .bind(id.to_string())
@@ -187,6 +213,21 @@ mod tests {
         assert_eq!(again, Some(revoked.clone()));
         assert_eq!(store.find_key(token.prefix()).await.unwrap().unwrap().key, revoked);
         assert!(store.has_keys(), "revoking the last key must not open the server");
+    }
+
+    #[tokio::test]
+    async fn a_key_says_when_it_was_last_used() {
+        let (directory, store) = samples::open().await;
+        let (tenant, other) = (samples::tenant(), TenantId::new("other"));
+        let (_, key) = make(&store, &tenant).await;
+        assert_eq!(store.get_key(&tenant, key.id).await.unwrap(), Some(key.clone()));
+        assert_eq!(store.get_key(&other, key.id).await.unwrap(), None);
+        let used_at = Timestamp::from_second(1_800_000_000).unwrap();
+        store.note_key_use(&other, key.id, Timestamp::MAX).await.unwrap();
+        store.note_key_use(&tenant, key.id, used_at).await.unwrap();
+        let store = samples::crash(&directory, store).await;
+        let used = store.get_key(&tenant, key.id).await.unwrap();
+        assert_eq!(used.unwrap().last_used_at, Some(used_at));
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ pub use moves::Move;
 pub use outcome::{NewModel, Outcome, Settled};
 pub use progress::{Hold, ProgressUpdate};
 pub use sessions::SessionFiles;
-pub use submission::{NewJob, Submission};
+pub use submission::{NewJob, Room, Submission};
 pub use usage::Usage;
 
 use crate::domain::id::JobId;
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(store.delete_dataset(&other, dataset).await.unwrap(), Deletion::NotFound);
         assert_eq!(store.delete_model(&other, id).await.unwrap(), Deletion::NotFound);
         let foreign = store
-            .insert_job(&other, samples::new_job(dataset), 9, None)
+            .insert_job(&other, samples::new_job(dataset), samples::ROOM, None)
             .await
             .unwrap();
         assert_eq!(foreign, Submission::DatasetGone(dataset));

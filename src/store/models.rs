@@ -3,10 +3,11 @@
 use sqlx::SqliteConnection;
 
 use super::artifacts::{Staged, delete_artifact, insert_last_chunk, read_artifact};
-use super::column::{from_json, parsed, to_json};
+use super::column::{bigint, from_json, parsed, to_json};
 use super::jobs::unfinished_job_from;
 use super::outcome::NewModel;
-use super::{Deletion, Keep, Store, StoreError};
+use super::usage::storage_bytes;
+use super::{Deletion, Insertion, Keep, Store, StoreError};
 use crate::crash_point::crash_point;
 use crate::domain::id::ModelId;
 use crate::domain::model::{Model, ModelParts};
@@ -49,17 +50,18 @@ impl Store {
         ids.iter().map(|id| parsed("model", id)).collect()
     }
 
-    /// Stores a model that no job made.
+    /// Stores a model that no job made, unless the tables and models of its tenant would come to more than `max_bytes`.
     pub async fn insert_model(
         &self,
         tenant: &TenantId,
         new: &NewModel,
+        max_bytes: u64,
         keep: Option<&Keep<Model>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Insertion, StoreError> {
         let artifacts = [&new.parts.weights[..], &new.parts.optimizer_state[..]];
         let staged = self.stage_artifacts(tenant, &artifacts).await?;
-        let stored = self.insert_staged_model(tenant, new, &staged, keep).await;
-        if stored.is_err() {
+        let stored = self.insert_staged_model(tenant, new, &staged, max_bytes, keep).await;
+        if !matches!(stored, Ok(Insertion::Inserted)) {
             self.discard_staged(tenant, &staged).await;
         }
         stored
@@ -70,9 +72,14 @@ impl Store {
         tenant: &TenantId,
         new: &NewModel,
         staged: &[Staged<'_>],
+        max_bytes: u64,
         keep: Option<&Keep<Model>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Insertion, StoreError> {
         let mut write = self.database().begin().await?;
+        let used_bytes = storage_bytes(&mut write, tenant).await?;
+        if used_bytes.saturating_add(new.size_bytes()) > max_bytes {
+            return Ok(Insertion::NoRoom { used_bytes });
+        }
         insert_model(&mut write, tenant, new, &staged[0], &staged[1]).await?;
         if let Some(keep) = keep {
             keep.insert(&mut write, &new.model).await?;
@@ -80,7 +87,7 @@ impl Store {
         crash_point!("model-inserted");
         self.database().commit(write).await?;
         crash_point!("model-committed");
-        Ok(())
+        Ok(Insertion::Inserted)
     }
 
     /// Deletes a model that no unfinished job continues.
@@ -138,8 +145,8 @@ pub(super) async fn insert_model(
         insert_last_chunk(write, tenant, staged).await?;
     }
     sqlx::query(
-        "INSERT INTO models (tenant, id, name, document, encoder, weights, optimizer_state, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO models (tenant, id, name, document, encoder, weights, optimizer_state, created_at, size_bytes)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(tenant.as_str())
     .bind(new.model.id.to_string())
@@ -149,6 +156,7 @@ pub(super) async fn insert_model(
     .bind(&weights.id)
     .bind(&optimizer_state.id)
     .bind(new.model.created_at.to_string())
+    .bind(bigint(new.size_bytes()))
     .execute(write)
     .await?;
     Ok(())

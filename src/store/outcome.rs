@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use super::artifacts::Staged;
 use super::claim::Claim;
+use super::column::to_json;
 use super::models::insert_model;
 use super::moves::{existing_job, has_checkpoint, move_job};
 use super::progress::{ProgressUpdate, held, write_progress};
@@ -17,6 +18,15 @@ use crate::domain::model::{Model, ModelParts};
 pub struct NewModel {
     pub model: Model,
     pub parts: ModelParts,
+}
+
+impl NewModel {
+    /// What it takes of its tenant's room.
+    pub(super) fn size_bytes(&self) -> u64 {
+        let document = to_json(&self.model);
+        let texts = document.len() + self.parts.encoder.len();
+        (texts + self.parts.weights.len() + self.parts.optimizer_state.len()) as u64
+    }
 }
 
 /// Why a worker lets go.
@@ -59,7 +69,8 @@ pub enum Settled {
 }
 
 impl Store {
-    /// Stores the last news, the model and the outcome in one commit.
+    /// Stores the last news, the model and the outcome in one commit. The model is stored whatever room its tenant has: the
+    /// job was taken, and its work isn't lost. What is sent next is refused instead.
     pub async fn finish(
         &self,
         claim: &Claim,

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Claim, NewJob, NewModel, Outcome, ProgressUpdate, Settled, StagedBlob, Store, StoreError, Submission};
+use super::{
+    Claim, NewJob, NewModel, Outcome, ProgressUpdate, Room, Settled, StagedBlob, Store, StoreError, Submission,
+};
 use crate::domain::dataset::Dataset;
 use crate::domain::event::EpochRow;
 use crate::domain::id::{DatasetId, JobId, ModelId};
@@ -15,6 +17,11 @@ use crate::domain::job_spec::JobSpec;
 use crate::domain::model::{Model, ModelParts};
 use crate::domain::page::PageRequest;
 use crate::domain::tenant::TenantId;
+
+pub(super) const ROOM: Room = Room {
+    waiting: 1_000,
+    storage_bytes: u64::MAX,
+};
 
 pub(super) async fn open() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -91,7 +98,7 @@ pub(super) fn new_job(dataset: DatasetId) -> NewJob {
 }
 
 pub(super) async fn insert(store: &Store, tenant: &TenantId, new: NewJob) -> Job {
-    match store.insert_job(tenant, new, 1_000, None).await.unwrap() {
+    match store.insert_job(tenant, new, ROOM, None).await.unwrap() {
         Submission::Queued(job) => *job,
         other => panic!("{other:?}"),
     }

@@ -7,6 +7,7 @@ use super::artifacts::{Staged, insert_last_chunk};
 use super::column::{bigint, to_json, unsigned};
 use super::events::append_event;
 use super::moves::{existing_job, status_event};
+use super::usage::storage_bytes;
 use super::{Keep, Store, StoreError};
 use crate::crash_point::crash_point;
 use crate::domain::event::EventKind;
@@ -27,6 +28,15 @@ pub struct NewJob {
     pub memory_bytes: u64,
 }
 
+/// What a tenant may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Jobs that wait, paused ones too.
+    pub waiting: u64,
+    /// Bytes of its tables and models together.
+    pub storage_bytes: u64,
+}
+
 /// What became of a submitted job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submission {
@@ -35,6 +45,10 @@ pub enum Submission {
     QueueFull {
         waiting: u64,
     },
+    /// The tables and models of its tenant leave no room for another model.
+    NoRoom {
+        used_bytes: u64,
+    },
     /// Deleted since the job was checked.
     DatasetGone(DatasetId),
     /// Deleted since the job was checked.
@@ -42,17 +56,17 @@ pub enum Submission {
 }
 
 impl Store {
-    /// Puts a job at the end of the queue, unless `max_waiting` jobs of its tenant are in it.
+    /// Puts a job at the end of the queue, if its tenant has room for it.
     pub async fn insert_job(
         &self,
         tenant: &TenantId,
         new: NewJob,
-        max_waiting: u64,
+        room: Room,
         keep: Option<&Keep<Job>>,
     ) -> Result<Submission, StoreError> {
         let initial_weights: Vec<&[u8]> = new.initial_weights.as_deref().into_iter().collect();
         let staged = self.stage_artifacts(tenant, &initial_weights).await?;
-        let inserted = self.insert_staged_job(tenant, &new, staged.first(), max_waiting, keep);
+        let inserted = self.insert_staged_job(tenant, &new, staged.first(), room, keep);
         let submission = inserted.await;
         if !matches!(submission, Ok(Submission::Queued(_))) {
             self.discard_staged(tenant, &staged).await;
@@ -65,11 +79,11 @@ impl Store {
         tenant: &TenantId,
         new: &NewJob,
         initial_weights: Option<&Staged<'_>>,
-        max_waiting: u64,
+        room: Room,
         keep: Option<&Keep<Job>>,
     ) -> Result<Submission, StoreError> {
         let mut write = self.database().begin().await?;
-        if let Some(refusal) = refusal(&mut write, tenant, &new.spec, max_waiting).await? {
+        if let Some(refusal) = refusal(&mut write, tenant, &new.spec, room).await? {
             return Ok(refusal);
         }
         if let Some(staged) = initial_weights {
@@ -100,7 +114,7 @@ async fn refusal(
     write: &mut SqliteConnection,
     tenant: &TenantId,
     spec: &JobSpec,
-    max_waiting: u64,
+    room: Room,
 ) -> Result<Option<Submission>, StoreError> {
     for dataset in [Some(spec.dataset), validation_dataset(spec)].into_iter().flatten() {
         let there: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM datasets WHERE tenant = $1 AND id = $2)")
@@ -122,12 +136,19 @@ async fn refusal(
             return Ok(Some(Submission::ModelGone(model)));
         }
     }
-    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE tenant = $1 AND status = 'queued'")
-        .bind(tenant.as_str())
-        .fetch_one(write)
-        .await?;
+    // A paused job keeps its place: else it could not always be resumed.
+    let waiting: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE tenant = $1 AND status IN ('queued', 'paused')")
+            .bind(tenant.as_str())
+            .fetch_one(&mut *write)
+            .await?;
     let waiting = unsigned("queue", waiting)?;
-    Ok((waiting >= max_waiting).then_some(Submission::QueueFull { waiting }))
+    if waiting >= room.waiting {
+        return Ok(Some(Submission::QueueFull { waiting }));
+    }
+    // How large its model will be shows when it is made.
+    let used_bytes = storage_bytes(write, tenant).await?;
+    Ok((used_bytes >= room.storage_bytes).then_some(Submission::NoRoom { used_bytes }))
 }
 
 fn validation_dataset(spec: &JobSpec) -> Option<DatasetId> {
@@ -167,7 +188,7 @@ async fn insert_row(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::samples;
+    use crate::store::{Insertion, Move, Outcome, samples};
 
     #[tokio::test]
     async fn a_submitted_job_is_queued_with_its_spec() {
@@ -191,7 +212,11 @@ mod tests {
         let (_directory, store) = samples::open().await;
         let claim = samples::running(&store).await;
         let (tenant, dataset) = (claim.tenant.clone(), claim.job.dataset);
-        let insert = async |new: NewJob, max_waiting| store.insert_job(&tenant, new, max_waiting, None).await.unwrap();
+        let insert = async |new: NewJob, waiting| {
+            let storage_bytes = u64::MAX;
+            let room = Room { waiting, storage_bytes };
+            store.insert_job(&tenant, new, room, None).await.unwrap()
+        };
         assert_eq!(
             insert(samples::new_job(dataset), 0).await,
             Submission::QueueFull { waiting: 0 }
@@ -209,5 +234,48 @@ mod tests {
         continuing.initial_weights = Some(vec![0; 20 << 20]);
         assert_eq!(insert(continuing, 9).await, Submission::ModelGone(gone));
         assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_paused_job_keeps_its_place_in_a_full_queue() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, dataset) = (claim.tenant.clone(), claim.job.dataset);
+        samples::finish(&store, &claim, Outcome::Paused).await;
+        let room = Room {
+            waiting: 1,
+            ..samples::ROOM
+        };
+        let refused = store.insert_job(&tenant, samples::new_job(dataset), room, None).await;
+        assert_eq!(refused.unwrap(), Submission::QueueFull { waiting: 1 });
+        let resumed = store.request_resume(&tenant, claim.job.id).await.unwrap();
+        assert!(matches!(resumed, Move::Done(job) if job.status == JobStatus::Queued));
+    }
+
+    #[tokio::test]
+    async fn a_model_that_takes_more_room_than_there_is_is_kept_and_the_next_job_refused() {
+        let (_directory, store) = samples::open().await;
+        let claim = samples::running(&store).await;
+        let (tenant, dataset) = (claim.tenant.clone(), claim.job.dataset);
+        let storage_bytes = store.storage_bytes(&tenant).await.unwrap() + 1;
+        let room = Room {
+            storage_bytes,
+            ..samples::ROOM
+        };
+        let insert = async || {
+            let inserted = store.insert_job(&tenant, samples::new_job(dataset), room, None);
+            inserted.await.unwrap()
+        };
+        assert!(matches!(insert().await, Submission::Queued(_)));
+        let model = samples::model(&claim.job);
+        let (id, again) = (model.model.id, model.clone());
+        samples::finish(&store, &claim, Outcome::Succeeded { model }).await;
+        assert!(store.get_model(&tenant, id).await.unwrap().is_some());
+        let used_bytes = store.storage_bytes(&tenant).await.unwrap();
+        assert_eq!(insert().await, Submission::NoRoom { used_bytes });
+        let saved = store.insert_model(&tenant, &again, storage_bytes, None).await;
+        assert_eq!(saved.unwrap(), Insertion::NoRoom { used_bytes });
+        store.delete_model(&tenant, id).await.unwrap();
+        assert!(matches!(insert().await, Submission::Queued(_)));
     }
 }

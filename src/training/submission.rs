@@ -12,14 +12,16 @@ use crate::domain::job_spec::{JobSpec, ValidationSpec};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
-use crate::store::{Keep, NewJob, Submission};
+use crate::store::{Keep, NewJob, Room, Submission};
 
 impl Runner {
-    /// Checks a job, stores it as queued and has it started when its turn comes.
+    /// Checks a job, stores it as queued and has it started when its turn comes; `storage_bytes` are what its tenant may
+    /// have.
     pub async fn submit(
         &self,
         tenant: &TenantId,
         mut request: JobRequest,
+        storage_bytes: u64,
         keep: Option<Keep<Job>>,
     ) -> Result<Job, Problem> {
         let (id, name) = (JobId::generate(), request.name.take());
@@ -33,17 +35,23 @@ impl Runner {
                 .map(|weights| artifact::seal(Artifact::Weights, &weights)),
             memory_bytes: admitted.memory_bytes,
         };
-        let max_waiting = self.0.options.max_waiting;
-        match self.0.store.insert_job(tenant, new, max_waiting, keep.as_ref()).await? {
+        let room = Room {
+            waiting: self.0.options.max_waiting,
+            storage_bytes,
+        };
+        match self.0.store.insert_job(tenant, new, room, keep.as_ref()).await? {
             Submission::Queued(job) => {
                 self.0.changed(id);
                 self.0.wake();
                 Ok(*job)
             }
             Submission::QueueFull { waiting } => {
-                let detail = format!("{waiting} jobs wait already, which is the limit: send this one again later.");
+                let detail = format!(
+                    "{waiting} jobs wait already, paused ones included, which is the limit: send this one again later."
+                );
                 Err(Problem::new(Kind::TooManyRequests, detail))
             }
+            Submission::NoRoom { used_bytes } => Err(Problem::no_room(used_bytes, storage_bytes)),
             Submission::DatasetGone(id) => Err(refused(vec![no_dataset("/dataset", id)])),
             Submission::ModelGone(id) => Err(refused(vec![no_model(id)])),
         }

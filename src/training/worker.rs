@@ -178,7 +178,7 @@ mod tests {
     use crate::domain::id::{DatasetId, JobId};
     use crate::domain::job_spec::JobSpec;
     use crate::domain::tenant::TenantId;
-    use crate::store::{Claim, NewJob, Outcome, ProgressUpdate, Store, Submission};
+    use crate::store::{Claim, NewJob, Outcome, ProgressUpdate, Room, Store, Submission};
 
     async fn upload(store: &Store, content: &[u8]) -> Dataset {
         let mut writer = store.blobs().begin().unwrap();
@@ -223,7 +223,11 @@ mod tests {
             initial_weights: None,
             memory_bytes: 0,
         };
-        let submitted = store.insert_job(&TenantId::default(), new, 9, None).await.unwrap();
+        let room = Room {
+            waiting: 9,
+            storage_bytes: u64::MAX,
+        };
+        let submitted = store.insert_job(&TenantId::default(), new, room, None).await.unwrap();
         assert!(matches!(submitted, Submission::Queued(_)));
         let claim = store.claim_next("worker", u64::MAX).await.unwrap().unwrap();
         (folder, store, claim)

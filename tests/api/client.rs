@@ -55,9 +55,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: &str) -> Self {
-        // Only to turn a hang into a failure.
+        // The server ends a connection that is idle for 20 s. One that is taken from the pool in that moment would fail a trial
+        // that has nothing to do with it. The timeout is only to turn a hang into a failure.
         let http = reqwest::Client::builder()
             .no_proxy()
+            .pool_idle_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(120))
             .build()
             .expect("a client");

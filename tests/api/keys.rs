@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::client::Client;
 use crate::fixtures::{EndlessJob, IRIS, id, upload};
 use crate::server::Server;
 use crate::trials;
@@ -16,6 +17,7 @@ trials![
     a_key_that_expires_ends_by_itself,
     a_key_in_the_url_is_refused_even_beside_one_in_the_header,
     a_key_is_shown_once,
+    a_key_tells_when_it_was_last_used,
     a_wish_for_a_key_is_read_whole,
     a_key_takes_no_idempotency_key,
 ];
@@ -114,6 +116,30 @@ fn a_key_is_shown_once() {
     let listed = listed.expect("it is listed");
     assert!(listed.get("secret").is_none());
     assert!(secret(&key).starts_with(listed["prefix"].as_str().expect("a prefix")));
+}
+
+fn a_key_tells_when_it_was_last_used() {
+    let yard = &*YARD;
+    let body = json!({"name": "seldom", "role": "read"});
+    let created = yard.admin.post("/v1/keys").json(&body).send().expect(201);
+    let key = created.json();
+    assert_eq!(created.header("location"), Some(&*format!("/v1/keys/{}", id(&key))));
+    let get = |client: &Client| client.get(format!("/v1/keys/{}", id(&key))).send();
+    let mut expected = key.clone();
+    expected.as_object_mut().expect("an object").remove("secret");
+    assert_eq!(get(&yard.admin).expect(200).json(), expected);
+    assert_eq!(expected["last_used_at"], Value::Null);
+    let client = yard.open.with_key(secret(&key));
+    client.get("/v1/jobs").send().expect(200);
+    // It is stored after the answer.
+    let used = loop {
+        let used = get(&yard.admin).expect(200).json()["last_used_at"].clone();
+        if !used.is_null() {
+            break used;
+        }
+    };
+    client.get("/v1/jobs").send().expect(200);
+    assert_eq!(get(&yard.admin).json()["last_used_at"], used, "once a minute is enough");
 }
 
 fn a_wish_for_a_key_is_read_whole() {

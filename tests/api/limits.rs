@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::access::made_elsewhere;
 use crate::client::{Answer, Client};
 use crate::fixtures::{EndlessJob, HOUSING, IRIS, Trained, gzip, id, iris_job, upload, with};
 use crate::server::Server;
@@ -22,7 +23,10 @@ trials![
     jobs_at_once_do_not_get_past_the_queue_of_their_tenant,
     uploads_at_once_do_not_get_past_the_room_of_their_tenant,
     a_tenant_without_room_is_told_before_it_sends_a_body,
+    a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refused,
+    a_paused_job_keeps_its_place_in_the_queue,
     each_key_has_its_own_rate_and_health_has_none,
+    who_tries_keys_has_the_rate_of_an_address_and_takes_nothing_from_a_key,
     the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body,
     an_admin_sees_what_its_tenant_has_and_may_have,
 ];
@@ -236,6 +240,54 @@ fn a_tenant_without_room_is_told_before_it_sends_a_body() {
     assert_eq!(status_without_body(client), "507");
 }
 
+fn a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refused() {
+    let server = Server::start(&["--max-storage-mib", "1"]);
+    let client = &server.client();
+    let zeros = "0".repeat(1000);
+    let rows: String = (0..1000).map(|row| format!("{zeros}{},{row}\n", row % 7)).collect();
+    let table = format!("x,y\n{rows}");
+    let rest = (1 << 20) - 500 - table.len();
+    let last = "0".repeat(rest - 4) + "1";
+    let dataset = upload(client, "nearly all", format!("{table}{last},7\n"));
+    let spec = json!({"dataset": id(&dataset), "target": "y", "training": {"epochs": 1}});
+    let trained = Trained::new(client, dataset, spec.clone());
+    client.get(format!("/v1/models/{}", trained.model)).send().expect(200);
+    let usage = client.get("/v1/usage").send().expect(200).json();
+    assert!(usage["storage_bytes"]["used"].as_u64() > Some(1 << 20), "{usage}");
+
+    let session = post(client, "/v1/sessions", &json!({"from_model": trained.model}))
+        .expect(201)
+        .json();
+    let save = || client.post(format!("/v1/sessions/{}/save", id(&session))).send();
+    for refused in [
+        post(client, "/v1/jobs", &spec),
+        save(),
+        client.post("/v1/datasets").body("text/csv", "a\n1\n").send(),
+    ] {
+        refused.problem(507, "insufficient-storage");
+    }
+    post(client, "/v1/jobs?dry_run=true", &spec).expect(200);
+    client
+        .delete(format!("/v1/models/{}", trained.model))
+        .send()
+        .expect(204);
+    save().problem(507, "insufficient-storage");
+    post(client, "/v1/jobs", &spec).expect(202);
+}
+
+fn a_paused_job_keeps_its_place_in_the_queue() {
+    let server = Server::start(&["--workers", "1", "--max-queued-jobs", "1"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let job = EndlessJob::submit(client, &dataset).started();
+    let ask = |verb: &str| client.post(format!("/v1/jobs/{}/{verb}", job.id)).send();
+    ask("pause").expect(200);
+    post(client, "/v1/jobs", &iris_job(id(&dataset))).problem(429, "too-many-requests");
+    let usage = client.get("/v1/usage").send().expect(200).json();
+    assert_eq!(usage["queued_jobs"], json!({"used": 1, "limit": 1}));
+    ask("resume").expect(200);
+}
+
 /// Whether a request is answered; else it is refused for coming too soon.
 fn is_answered(client: &Client) -> bool {
     let answer = client.get("/v1/jobs").send();
@@ -263,6 +315,21 @@ fn each_key_has_its_own_rate_and_health_has_none() {
     }
     thread::sleep(Duration::from_secs(1));
     assert!(is_answered(&admin));
+}
+
+fn who_tries_keys_has_the_rate_of_an_address_and_takes_nothing_from_a_key() {
+    let server = Server::start(&["--max-requests-per-second", "10"]);
+    let open = server.client();
+    let admin = open.with_key(secret(&create(&open, json!({"name": "boss", "role": "admin"}))));
+    let wrong = [made_elsewhere(), "ty_1234".to_owned()].map(|key| open.with_key(&key));
+    for client in [&open].into_iter().chain(&wrong) {
+        let refused = |_| client.get("/v1/jobs").send().status;
+        let refused: Vec<u16> = (0..100).map(refused).collect();
+        assert!(refused.iter().all(|status| [401, 429].contains(status)), "{refused:?}");
+        assert!(refused.contains(&429), "{refused:?}");
+        assert!((0..20).any(|_| status_without_body(client) == "429"));
+        assert!((0..100).any(|_| is_answered(&admin)));
+    }
 }
 
 fn the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body() {
@@ -303,10 +370,13 @@ fn an_admin_sees_what_its_tenant_has_and_may_have() {
     let _waiting = [(); 2].map(|()| EndlessJob::submit(client, &trained.dataset));
     let events = client.get(format!("/v1/jobs/{}/events", running.id));
     let stream = events.clone().events();
+    let storage = usage()["storage_bytes"]["used"].clone();
+    let tables = 2 * IRIS.len() as u64;
+    assert!(storage.as_u64() > Some(tables), "the model counts too: {storage}");
     let expected = with(
         &nothing,
         json!({
-            "datasets": 2, "storage_bytes": used(2 * IRIS.len(), 2 << 20), "models": 1,
+            "datasets": 2, "storage_bytes": {"used": storage, "limit": 2 << 20}, "models": 1,
             "jobs": with(&jobs, json!({"queued": 2, "running": 1, "succeeded": 1})), "queued_jobs": used(2, 7),
             "sessions": used(1, 5), "event_streams": used(1, 1),
         }),

@@ -103,7 +103,7 @@ async fn the_loop_step_by_step_in_one_call_and_as_a_job_ends_with_the_same_weigh
     assert_eq!(hash(&yard, at_once).await, of_job);
     let saved = yard
         .sessions
-        .save(&yard.tenant, at_once, Some("by hand".to_owned()), None)
+        .save(&yard.tenant, at_once, Some("by hand".to_owned()), u64::MAX, None)
         .await
         .unwrap();
     assert_eq!(
@@ -263,7 +263,11 @@ async fn a_session_from_a_model_goes_on_with_its_optimizer_and_saves_a_model_tha
     );
     assert_eq!(hash(&yard, session.id).await, model.weights_sha256);
     train(&yard, session.id, 1).await;
-    let saved = yard.sessions.save(&yard.tenant, session.id, None, None).await.unwrap();
+    let saved = yard
+        .sessions
+        .save(&yard.tenant, session.id, None, u64::MAX, None)
+        .await
+        .unwrap();
     assert_eq!(
         (&saved.inputs, &saved.target, saved.dataset),
         (&model.inputs, &model.target, Some(dataset))

@@ -98,7 +98,7 @@ impl Yard {
 
     pub(crate) async fn try_submit(&self, request: &Value) -> Result<Job, Problem> {
         let request = JobRequest::read(request).expect("the request reads");
-        self.runner.submit(&self.tenant, request, None).await
+        self.runner.submit(&self.tenant, request, u64::MAX, None).await
     }
 
     pub(crate) async fn submit(&self, request: &Value) -> JobId {

@@ -220,10 +220,10 @@ impl Upload {
             return Err(too_large(limit));
         }
         // Whoever has no room at all is told before the body is sent; how large the table is, is known when it is read.
-        let room = state.limits.tenant_dataset_bytes;
-        let used = state.store.dataset_bytes(&tenant).await?;
+        let room = state.limits.tenant_storage_bytes;
+        let used = state.store.storage_bytes(&tenant).await?;
         if used >= room {
-            return Err(no_room(used, room));
+            return Err(Problem::no_room(used, room).into());
         }
         let busy = |_| {
             ApiError::new(
@@ -265,13 +265,13 @@ impl Upload {
         let make = |keep: Option<Keep<Dataset>>| async move {
             let _slot = _slot;
             let (dataset, content) = describe(&state, content, query, table_type).await?;
-            let room = state.limits.tenant_dataset_bytes;
+            let room = state.limits.tenant_storage_bytes;
             let inserted = state
                 .store
                 .insert_dataset(&owner, &dataset, content, room, keep.as_ref());
             match inserted.await? {
                 Insertion::Inserted => Ok(dataset),
-                Insertion::NoRoom { used_bytes } => Err(no_room(used_bytes, room)),
+                Insertion::NoRoom { used_bytes } => Err(Problem::no_room(used_bytes, room).into()),
             }
         };
         idempotency.once(&store, &tenant, &fingerprint, uploaded, make).await
@@ -280,15 +280,6 @@ impl Upload {
 
 fn uploaded(dataset: &Dataset) -> StoredAnswer {
     created(StatusCode::CREATED, format!("/v1/datasets/{}", dataset.id), dataset)
-}
-
-/// 507 and not 413 or 429: it isn't this table that is too large, and time alone changes nothing.
-fn no_room(used_bytes: u64, room_bytes: u64) -> ApiError {
-    let detail = format!(
-        "Your tables have {used_bytes} bytes and may have {room_bytes} together, too few for this one; nothing of it was \
-         kept. Delete a table that is not needed and send this one again."
-    );
-    ApiError::new(Kind::InsufficientStorage, detail)
 }
 
 /// What is in the table.

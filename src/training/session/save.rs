@@ -17,10 +17,11 @@ use crate::domain::problem::{Kind, Problem};
 use crate::domain::session::OriginModel;
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Plan;
-use crate::store::{Keep, NewModel};
+use crate::store::{Insertion, Keep, NewModel};
 
 impl Sessions {
-    /// Stores the session's network as a model; the session goes on.
+    /// Stores the session's network as a model, if it fits into the `storage_bytes` that its tenant may have; the session
+    /// goes on.
     ///
     /// One that began from a model keeps its preprocessing, columns and classes. Else the columns are named `x1`, `x2`, …
     /// and taken as they are, the target `y`, and classes by their numbers from 0. Errors: `conflict` for a network of
@@ -30,6 +31,7 @@ impl Sessions {
         tenant: &TenantId,
         id: SessionId,
         name: Option<String>,
+        storage_bytes: u64,
         keep: Option<Keep<Model>>,
     ) -> Result<Model, Problem> {
         let session = self.0.open(tenant, id).await?;
@@ -37,8 +39,11 @@ impl Sessions {
             let state = session.state().await?;
             new_model(&session, &state, name)?
         };
-        self.0.store.insert_model(tenant, &new, keep.as_ref()).await?;
-        Ok(new.model)
+        let store = &self.0.store;
+        match store.insert_model(tenant, &new, storage_bytes, keep.as_ref()).await? {
+            Insertion::Inserted => Ok(new.model),
+            Insertion::NoRoom { used_bytes } => Err(Problem::no_room(used_bytes, storage_bytes)),
+        }
     }
 }
 
