@@ -223,8 +223,8 @@ mod tests {
         assert_eq!(store.get_key(&tenant, key.id).await.unwrap(), Some(key.clone()));
         assert_eq!(store.get_key(&other, key.id).await.unwrap(), None);
         let used_at = Timestamp::from_second(1_800_000_000).unwrap();
-        store.note_key_use(&other, key.id, Timestamp::MAX).await.unwrap();
         store.note_key_use(&tenant, key.id, used_at).await.unwrap();
+        store.note_key_use(&other, key.id, Timestamp::MAX).await.unwrap();
         let store = samples::crash(&directory, store).await;
         let used = store.get_key(&tenant, key.id).await.unwrap();
         assert_eq!(used.unwrap().last_used_at, Some(used_at));
