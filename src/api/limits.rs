@@ -58,7 +58,7 @@ pub struct Limits {
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
-    /// Uploads under way at once: each has a temporary file and a buffer of 256 KiB.
+    /// Tables that are received at once, to be kept or for predict/csv: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
     /// Requests per second of one key, or of one address while the server has no key, of which as many may come at once;
     /// 0: as many as come. More than two cores answer, so that it only stops who would keep several from all others.

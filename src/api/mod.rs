@@ -37,6 +37,7 @@ mod sessions;
 mod system;
 mod upload;
 mod usage;
+mod written;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ pub struct Parts {
     limits: Arc<Limits>,
     hosts: Arc<AllowedHosts>,
     metrics: Arc<Metrics>,
-    /// Places for uploads under way.
+    /// Places for tables that are being received.
     uploads: Arc<Semaphore>,
     event_streams: EventStreams,
     /// For the one event stream that reads the store.

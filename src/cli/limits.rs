@@ -167,7 +167,7 @@ struct ConnectionLimits {
         default_value_t = 512
     )]
     max_event_streams_in_all: u16,
-    /// Uploads under way at once, each with a temporary file; further ones are refused with 503
+    /// Tables received at once, as uploads and for predict/csv, each with a temporary file; further ones are refused with 503
     #[arg(long, env = "TRAINYARD_MAX_UPLOADS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     max_uploads: u16,
     /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503

@@ -1,6 +1,6 @@
 //! What each limit of the server does when it is reached, and that many at once don't get past it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::thread;
@@ -22,6 +22,7 @@ trials![
     jobs_at_once_do_not_get_past_the_queue_of_their_tenant,
     uploads_at_once_do_not_get_past_the_room_of_their_tenant,
     a_tenant_without_room_is_told_before_it_sends_a_body,
+    tables_for_predictions_have_places_while_they_are_sent,
     each_key_has_its_own_rate_and_health_has_none,
     the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body,
     an_admin_sees_what_its_tenant_has_and_may_have,
@@ -215,16 +216,41 @@ fn uploads_at_once_do_not_get_past_the_room_of_their_tenant() {
 
 /// The status of a request that is answered although its body is never sent.
 fn status_without_body(client: &Client) -> String {
-    let mut socket = TcpStream::connect(client.authority()).expect("it listens");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
-    let head = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\
-                Expect: 100-continue\r\n\r\n";
-    socket.write_all(head.as_bytes()).expect("it reads");
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).expect("an answer");
-    String::from_utf8_lossy(&answer[9..]).into_owned()
+    Announced::new(client, "/v1/datasets", 100).0
+}
+
+/// A table whose head was sent and answered, with 100 where the server is ready for the body.
+struct Announced(String, BufReader<TcpStream>);
+
+impl Announced {
+    fn new(client: &Client, target: &str, length: usize) -> Self {
+        let mut socket = TcpStream::connect(client.authority()).expect("it listens");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a timeout");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = BufReader::new(socket);
+        let status = status(&mut answer);
+        Self(status, answer)
+    }
+
+    /// Sends the body after all, and gives the status that it is answered with.
+    fn send(&mut self, body: &str) -> String {
+        self.1.get_mut().write_all(body.as_bytes()).expect("it reads");
+        // After 100 there is an empty line.
+        self.1.read_line(&mut String::new()).expect("a line");
+        status(&mut self.1)
+    }
+}
+
+fn status(answer: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    answer.read_line(&mut line).expect("an answer");
+    line[9..12].to_owned()
 }
 
 fn a_tenant_without_room_is_told_before_it_sends_a_body() {
@@ -234,6 +260,23 @@ fn a_tenant_without_room_is_told_before_it_sends_a_body() {
     assert_eq!(status_without_body(client), "100");
     upload(client, "all", mebibyte);
     assert_eq!(status_without_body(client), "507");
+}
+
+fn tables_for_predictions_have_places_while_they_are_sent() {
+    let server = Server::start(&["--max-uploads", "2"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let target = format!("/v1/models/{}/predict/csv", Trained::new(client, dataset, spec).model);
+    let announce = || Announced::new(client, &target, IRIS.len());
+    let mut sending = [announce(), announce()];
+    assert_eq!(sending.each_ref().map(|announced| announced.0.as_str()), ["100", "100"]);
+    assert_eq!(announce().0, "503");
+    let refused = client.post(&*target).body("text/csv", IRIS).send();
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    refused.problem(503, "unavailable");
+    assert_eq!(sending[0].send(IRIS), "200");
+    assert_eq!(announce().0, "100");
 }
 
 /// Whether a request is answered; else it is refused for coming too soon.
