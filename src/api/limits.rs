@@ -39,8 +39,9 @@ pub struct Limits {
     /// Predictions that wait while every core has one; those that take well under a millisecond are answered as they come.
     /// A queue need only be long enough that no core ever idles; what is in it beyond that is only latency and memory.
     pub waiting_predictions: usize,
-    /// Calls that wait to read a whole table while every core reads one: these take up to seconds, so that who stood at
-    /// the end of a longer queue would wait for minutes.
+    /// Calls that wait to read a whole table, or to write an answer as large as one (a long history, a large model's
+    /// weights), while every core does: these take up to seconds, so that who stood at the end of a longer queue would
+    /// wait for minutes.
     pub waiting_table_readers: usize,
     /// Items of a page of a list, when the client names no number.
     pub page_default: u32,

@@ -85,7 +85,7 @@ pub struct Parts {
     event_streams: EventStreams,
     /// For the one event stream that reads the store.
     event_readers: Arc<Semaphore>,
-    /// For work that reads a whole table.
+    /// For work that reads a whole table, or writes an answer as large as one.
     table_readers: Gate,
     /// For predictions that keep a core busy for a while.
     predictions: Gate,

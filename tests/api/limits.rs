@@ -23,6 +23,7 @@ trials![
     uploads_at_once_do_not_get_past_the_room_of_their_tenant,
     a_tenant_without_room_is_told_before_it_sends_a_body,
     tables_for_predictions_have_places_while_they_are_sent,
+    long_histories_and_large_weights_wait_in_a_short_line_and_small_ones_do_not,
     each_key_has_its_own_rate_and_health_has_none,
     the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body,
     an_admin_sees_what_its_tenant_has_and_may_have,
@@ -277,6 +278,50 @@ fn tables_for_predictions_have_places_while_they_are_sent() {
     refused.problem(503, "unavailable");
     assert_eq!(sending[0].send(IRIS), "200");
     assert_eq!(announce().0, "100");
+}
+
+fn long_histories_and_large_weights_wait_in_a_short_line_and_small_ones_do_not() {
+    let server = Server::start(&["--max-waiting-tables", "0"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let small = iris_job(id(&dataset));
+    let wide = json!([{"type": "dense", "units": 3000}, {"type": "dense", "units": 3, "activation": "softmax"}]);
+    let large = json!({"model": {"layers": wide}, "training": {"epochs": 600, "batch_size": 150}});
+    let large = Trained::new(client, dataset.clone(), with(&small, large));
+    let small = Trained::new(client, dataset, small);
+    let targets = |trained: &Trained| {
+        let job = format!("/v1/jobs/{}/history", id(&trained.job));
+        [
+            format!("/v1/models/{}/weights", trained.model),
+            format!("{job}.csv"),
+            format!("{job}.svg"),
+            job,
+        ]
+    };
+    let many = 20 * thread::available_parallelism().map_or(1, usize::from);
+    for (target, small) in targets(&large).into_iter().zip(targets(&small)) {
+        client.get(&target).send().expect(200);
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let senders: Vec<_> = (0..many).map(|_| scope.spawn(|| client.get(&target).send())).collect();
+            for _ in 0..10 {
+                client.get(&small).send().expect(200);
+            }
+            senders
+                .into_iter()
+                .map(|sender| sender.join().expect("an answer"))
+                .collect()
+        });
+        let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+        assert!(
+            !answered.is_empty() && !refused.is_empty(),
+            "{target}: {} answered",
+            answered.len()
+        );
+        for refusal in refused {
+            assert_eq!(refusal.header("retry-after"), Some("5"));
+            refusal.problem(503, "unavailable");
+        }
+    }
 }
 
 /// Whether a request is answered; else it is refused for coming too soon.
