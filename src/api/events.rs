@@ -132,10 +132,16 @@ impl Following {
     /// What is to be sent next: all events there are, up to a page; a comment after a long silence.
     async fn next(&mut self) -> Option<String> {
         while !self.ended {
-            let page = match self.page().await {
-                Ok(Some(page)) => page,
-                Ok(None) => return None,
-                Err(error) => {
+            let stop = self.state.stop.clone();
+            // Asked before each page: a client that has much to catch up on is told of the stop as soon as others.
+            let page = match stop.run_until_cancelled(self.page()).await {
+                Some(Ok(Some(page))) => page,
+                Some(Ok(None)) => return None,
+                None => {
+                    self.ended = true;
+                    return Some(shutdown());
+                }
+                Some(Err(error)) => {
                     // The client reconnects and goes on where it was.
                     tracing::error!(error = ?Problem::from(error), "an event stream ended: the events can't be read");
                     return None;
@@ -149,15 +155,10 @@ impl Following {
             if self.is_over {
                 return None;
             }
-            let stop = self.state.stop.clone();
             let news = timeout(self.state.limits.event_keep_alive, self.changes.changed());
             match stop.run_until_cancelled(news).await {
-                Some(Ok(())) => {}
+                Some(Ok(())) | None => {}
                 Some(Err(_)) => return Some(":\n\n".to_owned()),
-                None => {
-                    self.ended = true;
-                    return Some(shutdown());
-                }
             }
         }
         None

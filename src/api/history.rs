@@ -1,22 +1,32 @@
 //! A job's history: the figures of its epochs as columns, as CSV, and drawn.
 
-use axum::Json;
+use std::io::{self, Write};
+
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::{Serialize, Serializer};
+use tokio::runtime::Handle;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, Array, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::AppState;
+use super::blocking::in_turn;
 use super::curve;
 use super::error::ApiError;
 use super::extract::{Id, Tenant};
+use super::written::written;
 use crate::domain::event::EpochRow;
 use crate::domain::id::JobId;
 use crate::domain::problem::Problem;
 use crate::domain::tenant::TenantId;
+use crate::store::{Store, StoreError};
+
+/// A history of no more epochs is read and written where the request arrived, in about a millisecond. A longer one waits
+/// for a turn on a thread of its own, so that it doesn't hold up others, nor many of them fill the memory.
+const QUICK_EPOCHS: u32 = 500;
 
 /// Epochs read from the store at a time.
 const PAGE_EPOCHS: u32 = 10_000;
@@ -30,13 +40,11 @@ pub(super) struct History {
 }
 
 impl History {
-    async fn read(state: &AppState, tenant: &TenantId, id: JobId) -> Result<Self, ApiError> {
-        let job = state.store.get_job(tenant, id).await?;
-        job.ok_or_else(|| Problem::not_found("job"))?;
+    async fn read(store: &Store, tenant: &TenantId, id: JobId) -> Result<Self, StoreError> {
         let mut history = Self::default();
         loop {
             let after = history.epochs.last().copied().unwrap_or(0);
-            let rows = state.store.history(tenant, id, after, PAGE_EPOCHS).await?;
+            let rows = store.history(tenant, id, after, PAGE_EPOCHS).await?;
             if rows.is_empty() {
                 return Ok(history);
             }
@@ -61,22 +69,34 @@ impl History {
     }
 
     /// A header and a line an epoch; nothing in it needs quotes, for figures are named by the server.
-    fn to_csv(&self) -> String {
-        let mut csv = String::from("epoch");
+    fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(out, "epoch")?;
         for (name, _) in &self.columns {
-            csv.push(',');
-            csv.push_str(name);
+            write!(out, ",{name}")?;
         }
         for (index, epoch) in self.epochs.iter().enumerate() {
-            csv.push_str(&format!("\n{epoch}"));
+            write!(out, "\n{epoch}")?;
             for (_, figures) in &self.columns {
-                let figure = figures[index].map_or_else(String::new, |figure| format!("{figure:?}"));
-                csv.push(',');
-                csv.push_str(&figure);
+                match figures[index] {
+                    Some(figure) => write!(out, ",{figure:?}")?,
+                    None => write!(out, ",")?,
+                }
             }
         }
-        csv.push('\n');
-        csv
+        writeln!(out)
+    }
+
+    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        Ok(serde_json::to_writer(out, self)?)
+    }
+
+    fn write_svg(&self, out: &mut dyn Write) -> io::Result<()> {
+        let losses = self
+            .columns
+            .iter()
+            .filter(|(name, _)| name == "loss" || name == "val_loss");
+        let lines: Vec<curve::Line> = losses.map(|(name, figures)| curve::Line { name, figures }).collect();
+        out.write_all(curve::draw(&self.epochs, &lines).as_bytes())
     }
 }
 
@@ -115,6 +135,30 @@ impl PartialSchema for History {
 
 impl ToSchema for History {}
 
+/// What `write` makes of a job's history.
+async fn body(
+    state: AppState,
+    tenant: TenantId,
+    id: JobId,
+    write: fn(&History, &mut dyn Write) -> io::Result<()>,
+) -> Result<Body, ApiError> {
+    let job = state.store.get_job(&tenant, id).await?;
+    let job = job.ok_or_else(|| Problem::not_found("job"))?;
+    if job.progress.epoch <= QUICK_EPOCHS {
+        let history = History::read(&state.store, &tenant, id).await?;
+        let mut text = Vec::new();
+        write(&history, &mut text).map_err(Problem::internal)?;
+        return Ok(text.into());
+    }
+    let turn = state.table_readers.enter().await?;
+    in_turn(turn, move || {
+        // Here and not before, for most of the work is to decode the epochs.
+        let history = Handle::current().block_on(History::read(&state.store, &tenant, id))?;
+        written(&state.store, |out| Ok(write(&history, out).map_err(StoreError::from)?))
+    })
+    .await
+}
+
 /// Get a job's history
 ///
 /// Its figures epoch by epoch, a column each; while it trains, so far. A figure that was not finite is null.
@@ -126,14 +170,16 @@ impl ToSchema for History {}
     responses(
         (status = 200, description = "The columns.", body = History),
         (status = 404, description = "There is no such job."),
+        (status = 503, description = "As many long histories wait as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn get_job_history(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
-) -> Result<Json<History>, ApiError> {
-    History::read(&state, &tenant, id).await.map(Json)
+) -> Result<Response, ApiError> {
+    let body = body(state, tenant, id, History::write_json).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Get a job's history as CSV
@@ -145,6 +191,7 @@ pub(super) async fn get_job_history(
     responses(
         (status = 200, description = "A line an epoch.", body = String, content_type = "text/csv"),
         (status = 404, description = "There is no such job."),
+        (status = 503, description = "As many long histories wait as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn get_job_history_csv(
@@ -152,7 +199,7 @@ pub(super) async fn get_job_history_csv(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Response, ApiError> {
-    let history = History::read(&state, &tenant, id).await?;
+    let body = body(state, tenant, id, History::write_csv).await?;
     let headers = [
         (CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (
@@ -160,7 +207,7 @@ pub(super) async fn get_job_history_csv(
             format!("attachment; filename=\"{id}-history.csv\""),
         ),
     ];
-    Ok((headers, history.to_csv()).into_response())
+    Ok((headers, body).into_response())
 }
 
 /// Draw a job's history
@@ -174,6 +221,7 @@ pub(super) async fn get_job_history_csv(
     responses(
         (status = 200, description = "The curve.", body = String, content_type = "image/svg+xml"),
         (status = 404, description = "There is no such job."),
+        (status = 503, description = "As many long histories wait as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn get_job_history_svg(
@@ -181,14 +229,8 @@ pub(super) async fn get_job_history_svg(
     Tenant(tenant): Tenant,
     Id(id): Id<JobId>,
 ) -> Result<Response, ApiError> {
-    let history = History::read(&state, &tenant, id).await?;
-    let losses = history
-        .columns
-        .iter()
-        .filter(|(name, _)| name == "loss" || name == "val_loss");
-    let lines: Vec<curve::Line> = losses.map(|(name, figures)| curve::Line { name, figures }).collect();
-    let picture = curve::draw(&history.epochs, &lines);
-    Ok(([(CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+    let body = body(state, tenant, id, History::write_svg).await?;
+    Ok(([(CONTENT_TYPE, "image/svg+xml")], body).into_response())
 }
 
 #[cfg(test)]
@@ -211,6 +253,12 @@ mod tests {
         history
     }
 
+    fn text_of(history: &History) -> String {
+        let mut csv = Vec::new();
+        history.write_csv(&mut csv).unwrap();
+        String::from_utf8(csv).unwrap()
+    }
+
     #[test]
     fn rows_become_columns_of_one_length() {
         let history = history(&[
@@ -223,12 +271,12 @@ mod tests {
         });
         assert_eq!(serde_json::to_value(&history).unwrap(), columns);
         let csv = "epoch,loss,accuracy,val_loss\n1,1.5,0.25,\n2,,0.5,1e-7\n3,0.1,,\n";
-        assert_eq!(history.to_csv(), csv);
+        assert_eq!(text_of(&history), csv);
     }
 
     #[test]
     fn a_job_without_epochs_has_an_empty_history() {
         assert_eq!(serde_json::to_value(history(&[])).unwrap(), json!({"epoch": []}));
-        assert_eq!(history(&[]).to_csv(), "epoch\n");
+        assert_eq!(text_of(&history(&[])), "epoch\n");
     }
 }

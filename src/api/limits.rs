@@ -39,8 +39,9 @@ pub struct Limits {
     /// Predictions that wait while every core has one; those that take well under a millisecond are answered as they come.
     /// A queue need only be long enough that no core ever idles; what is in it beyond that is only latency and memory.
     pub waiting_predictions: usize,
-    /// Calls that wait to read a whole table while every core reads one: these take up to seconds, so that who stood at
-    /// the end of a longer queue would wait for minutes.
+    /// Calls that wait to read a whole table, or to write an answer as large as one (a long history, a large model's
+    /// weights), while every core does: these take up to seconds, so that who stood at the end of a longer queue would
+    /// wait for minutes.
     pub waiting_table_readers: usize,
     /// Items of a page of a list, when the client names no number.
     pub page_default: u32,
@@ -58,7 +59,7 @@ pub struct Limits {
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
-    /// Uploads under way at once: each has a temporary file and a buffer of 256 KiB.
+    /// Tables that are received at once, to be kept or for predict/csv: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
     /// Requests per second of one key, or of one address without a valid key, of which as many may come at once; 0: as many
     /// as come. More than two cores answer, so that it only stops who would keep several from all others.

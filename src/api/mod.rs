@@ -39,6 +39,7 @@ mod system;
 mod upload;
 mod usage;
 mod whole;
+mod written;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -82,12 +83,12 @@ pub struct Parts {
     limits: Arc<Limits>,
     hosts: Arc<AllowedHosts>,
     metrics: Arc<Metrics>,
-    /// Places for uploads under way.
+    /// Places for tables that are being received.
     uploads: Arc<Semaphore>,
     event_streams: EventStreams,
     /// For the one event stream that reads the store.
     event_readers: Arc<Semaphore>,
-    /// For work that reads a whole table.
+    /// For work that reads a whole table, or writes an answer as large as one.
     table_readers: Gate,
     /// For predictions that keep a core busy for a while.
     predictions: Gate,

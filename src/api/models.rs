@@ -1,5 +1,7 @@
 //! Models: list, get, delete, summary, weights. What they predict is in [`super::predictions`].
 
+use std::io;
+
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
@@ -10,16 +12,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AppState;
+use super::blocking::in_turn;
 use super::error::ApiError;
 use super::extract::{Id, Query, Tenant};
 use super::pagination::{List, PageQuery};
 use super::whole::whole;
+use super::written::written;
 use crate::domain::id::{JobId, ModelId};
 use crate::domain::model::Model;
 use crate::domain::problem::{Kind, Problem};
 use crate::nn::summary::Summary;
 use crate::nn::weights::LayerWeights;
-use crate::store::Deletion;
+use crate::store::{Deletion, StoreError};
 
 type ModelList = List<Model>;
 
@@ -179,6 +183,31 @@ pub(super) struct Weights {
     pub(super) weights: Vec<LayerWeights>,
 }
 
+/// Weights of no more parameters are written where the request arrived, in about a millisecond; more wait for a turn on a
+/// thread of its own, so that they don't hold up others, nor many of them fill the memory.
+const QUICK_PARAMETERS: u64 = 10_000;
+
+/// An answer with the weights of a network of so many parameters.
+pub(super) async fn weights_answer(
+    state: AppState,
+    parameters: u64,
+    weights: impl FnOnce() -> Vec<LayerWeights> + Send + 'static,
+) -> Result<Response, ApiError> {
+    if parameters <= QUICK_PARAMETERS {
+        return Ok(Json(Weights { weights: weights() }).into_response());
+    }
+    let turn = state.table_readers.enter().await?;
+    let body = in_turn(turn, move || {
+        let weights = Weights { weights: weights() };
+        written(&state.store, |out| {
+            let done = serde_json::to_writer(out, &weights).map_err(io::Error::from);
+            Ok(done.map_err(StoreError::from)?)
+        })
+    })
+    .await?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
 /// Get a model's weights
 #[utoipa::path(
     get,
@@ -188,13 +217,15 @@ pub(super) struct Weights {
     responses(
         (status = 200, description = "All its weights.", body = Weights),
         (status = 404, description = "There is no such model."),
+        (status = 503, description = "As many calls for large weights wait as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn get_model_weights(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<ModelId>,
-) -> Result<Json<Weights>, ApiError> {
-    let weights = state.serving.get(&tenant, id).await?.weights();
-    Ok(Json(Weights { weights }))
+) -> Result<Response, ApiError> {
+    let predictor = state.serving.get(&tenant, id).await?;
+    let parameters = predictor.model().parameters.total;
+    weights_answer(state, parameters, move || predictor.weights()).await
 }

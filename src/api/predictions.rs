@@ -1,7 +1,5 @@
 //! What a model predicts: a few instances as JSON, a whole table as CSV, and how well it does on a dataset.
 
-use std::io::{BufWriter, Seek, Write};
-
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
@@ -9,8 +7,6 @@ use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
-use tempfile::{SpooledData, SpooledTempFile};
-use tokio_util::io::ReaderStream;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
     AdditionalProperties, Array, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, SchemaType,
@@ -26,14 +22,15 @@ use super::limits::Limits;
 use super::models::TrainedModel;
 use super::openapi::Binary;
 use super::upload::media_type::{is_gzip, table_type};
+use super::upload::place;
 use super::upload::receive::receive;
+use super::written::{IN_MEMORY_BYTES, written};
 use crate::data::source::{Format, SourceRequest};
 use crate::domain::id::{DatasetId, ModelId};
 use crate::domain::problem::{Kind, Problem};
 use crate::nn::spec::Fault;
 use crate::nn::spec::reader::Reader;
 use crate::serving::{Detail, Evaluation, Predictions, Predictor};
-use crate::store::StoreError;
 
 /// A prediction whose body is no longer than this, and whose network then has no more multiplications than that, is
 /// answered where it arrived, in well under a millisecond: hardly more than a refusal takes. A larger one waits for a
@@ -43,9 +40,6 @@ const QUICK_MULTIPLICATIONS: u64 = 5_000_000;
 
 /// A body up to this size is read before it is known whether there is a turn for it: it may be one that needs none.
 const CHEAP_BYTES: u64 = 256 * 1024;
-
-/// Up to this size the tables of predict/csv stay in memory; beyond it they go through temporary files.
-const IN_MEMORY_BYTES: usize = 1 << 20;
 
 /// What to predict.
 #[derive(Debug, ToSchema)]
@@ -236,6 +230,7 @@ impl FromQuery for PredictCsvQuery {
         (status = 413, description = "The body is too large, as it comes or once it is unpacked."),
         (status = 415, description = "The content-type is no CSV's, or the content-encoding isn't gzip."),
         (status = 422, description = "The content is no CSV, or doesn't fit the model; errors names line and column."),
+        (status = 503, description = "As many tables are being sent as may; send it again when Retry-After is over."),
     ),
 )]
 pub(super) async fn predict_csv(
@@ -246,7 +241,6 @@ pub(super) async fn predict_csv(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    state.table_readers.check()?;
     let predictor = state.serving.get(&tenant, id).await?;
     let (table_type, gzip) = (table_type(&headers)?, is_gzip(&headers)?);
     if table_type.format == Some(Format::JsonLines) {
@@ -264,34 +258,22 @@ pub(super) async fn predict_csv(
         encoding: query.encoding.or(table_type.encoding),
         delimiter: query.delimiter,
     };
+    let _place = place(&state)?;
     // The table is received whole before it is answered: many clients read nothing until they have sent everything, and
     // a fault in its last row is still a 422.
     let table = state.store.blobs().scratch(IN_MEMORY_BYTES);
     let chunks = body.into_data_stream();
-    let mut table = receive(chunks, gzip, table, &state.limits, limit, broken).await?;
+    let table = receive(chunks, gzip, table, &state.limits, limit, broken).await?;
     let (store, limits) = (state.store.clone(), state.limits.clone());
-    let turn = state.table_readers.enter().await?;
+    // It has its place: it isn't refused once it is received.
+    let turn = state.table_readers.turn().await?;
     let predicted = in_turn(turn, move || {
-        table.rewind().map_err(StoreError::from)?;
-        let mut out = BufWriter::new(store.blobs().scratch(IN_MEMORY_BYTES));
-        predictor.predict_csv(&mut table, &request, &limits.table, &mut out)?;
-        out.flush().map_err(StoreError::from)?;
-        out.into_inner()
-            .map_err(|error| StoreError::from(error.into_error()).into())
+        let table = table.read()?;
+        written(&store, |out| {
+            Ok(predictor.predict_csv(table, &request, &limits.table, out)?)
+        })
     });
-    let body = spooled_body(predicted.await?).await?;
-    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], body).into_response())
-}
-
-/// Sends what was written, from its beginning.
-async fn spooled_body(mut written: SpooledTempFile) -> Result<Body, ApiError> {
-    written.rewind().map_err(StoreError::from)?;
-    Ok(match written.into_inner() {
-        SpooledData::InMemory(bytes) => Body::from(bytes.into_inner()),
-        SpooledData::OnDisk(file) => {
-            Body::from_stream(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 64 * 1024))
-        }
-    })
+    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], predicted.await?).into_response())
 }
 
 /// What to measure a model on.

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::extract::{FromQuery, Id, Json, Query, QueryReader, Tenant};
 use super::idempotency::{Idempotency, created};
 use super::limits::Limits;
-use super::models::Weights;
+use super::models::{Weights, weights_answer};
 use super::session_calls::timing;
 use crate::domain::id::SessionId;
 use crate::domain::job_request::MAX_NAME_CHARS;
@@ -133,9 +133,11 @@ pub(super) async fn get_session_weights(
     State(state): State<AppState>,
     Tenant(tenant): Tenant,
     Id(id): Id<SessionId>,
-) -> Result<Answer<Weights>, ApiError> {
+) -> Result<Response, ApiError> {
     let weights = state.sessions.weights(&tenant, id).await?;
-    Ok(Answer(Weights { weights }))
+    let tensors = weights.iter().flat_map(|layer| &layer.0);
+    let parameters = tensors.map(|(_, tensor)| tensor.data.len() as u64).sum();
+    weights_answer(state, parameters, || weights).await
 }
 
 /// Set a session's weights

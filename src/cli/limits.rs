@@ -167,7 +167,7 @@ struct ConnectionLimits {
         default_value_t = 512
     )]
     max_event_streams_in_all: u16,
-    /// Uploads under way at once, each with a temporary file; further ones are refused with 503
+    /// Tables received at once, as uploads and for predict/csv, each with a temporary file; further ones are refused with 503
     #[arg(long, env = "TRAINYARD_MAX_UPLOADS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     max_uploads: u16,
     /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503
@@ -178,6 +178,10 @@ struct ConnectionLimits {
         default_value_t = 64
     )]
     max_waiting_predictions: u16,
+    /// Calls that wait to read a table, or to write a long history or large weights, while every core does; further ones
+    /// are refused with 503
+    #[arg(long, env = "TRAINYARD_MAX_WAITING_TABLES", value_name = "N", default_value_t = 64)]
+    max_waiting_tables: u16,
 }
 
 const MIB: u64 = 1 << 20;
@@ -203,6 +207,7 @@ impl LimitArgs {
             prediction_csv_bytes: u64::from(requests.max_predict_csv_mib) * MIB,
             instances: requests.max_instances as usize,
             waiting_predictions: connections.max_waiting_predictions.into(),
+            waiting_table_readers: connections.max_waiting_tables.into(),
             tenant_event_streams: self.tenants.max_event_streams.into(),
             event_streams: connections.max_event_streams_in_all.into(),
             uploads: connections.max_uploads.into(),

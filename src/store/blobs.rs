@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -31,6 +31,15 @@ pub struct BlobWriter {
     file: NamedTempFile,
     hash: Sha256,
     size_bytes: u64,
+    disk: Disk,
+}
+
+/// What a request writes once and reads once. It leaves the room on the disk alone that deletes rely on, as uploads do.
+#[derive(Debug)]
+pub struct Scratch {
+    file: SpooledTempFile,
+    /// What still fits in memory.
+    room_in_memory: usize,
     disk: Disk,
 }
 
@@ -78,8 +87,12 @@ impl Blobs {
     }
 
     /// Room for what only one request needs: in memory up to `in_memory_bytes`, beyond that in a nameless file.
-    pub fn scratch(&self, in_memory_bytes: usize) -> SpooledTempFile {
-        tempfile::spooled_tempfile_in(in_memory_bytes, &self.incoming)
+    pub fn scratch(&self, in_memory_bytes: usize) -> Scratch {
+        Scratch {
+            file: tempfile::spooled_tempfile_in(in_memory_bytes, &self.incoming),
+            room_in_memory: in_memory_bytes,
+            disk: self.disk.clone(),
+        }
     }
 
     /// Gives an upload its place, durably; what was there had the same content. Short.
@@ -150,6 +163,29 @@ impl BlobWriter {
             sha256: self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             size_bytes: self.size_bytes,
         })
+    }
+}
+
+impl Write for Scratch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.room_in_memory {
+            self.disk.check_room(bytes.len() as u64)?;
+        }
+        let written = self.file.write(bytes)?;
+        self.room_in_memory = self.room_in_memory.saturating_sub(written);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Scratch {
+    /// What was written, from its first byte.
+    pub fn read(mut self) -> Result<SpooledTempFile, StoreError> {
+        self.file.rewind()?;
+        Ok(self.file)
     }
 }
 

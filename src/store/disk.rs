@@ -59,6 +59,8 @@ impl Disk {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::domain::job::JobStatus;
     use crate::store::{Deletion, Outcome, ProgressUpdate, Settled, StoreError, samples};
@@ -74,6 +76,20 @@ mod tests {
             assert!(matches!(refused, StoreError::NoSpace(_)), "{refused:?}");
         }
     }
+
+    #[tokio::test]
+    async fn scratch_files_leave_the_reserve_alone_and_what_stays_in_memory_needs_no_room() {
+        let (_directory, store) = samples::open().await;
+        store.database().disk().pretend(true);
+        let mut scratch = store.blobs().scratch(4);
+        scratch.write_all(b"abcd").unwrap();
+        let refused = StoreError::from(scratch.write_all(b"e").unwrap_err());
+        assert!(matches!(refused, StoreError::NoSpace(_)), "{refused:?}");
+        store.database().disk().pretend(false);
+        scratch.write_all(b"e").unwrap();
+        assert_eq!(io::read_to_string(scratch.read().unwrap()).unwrap(), "abcde");
+    }
+
     #[tokio::test]
     async fn on_a_full_disk_reads_and_deletes_go_on_and_nothing_new_is_taken() {
         let (_directory, store) = samples::open().await;

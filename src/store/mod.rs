@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use blobs::{BlobWriter, Blobs, StagedBlob};
+pub use blobs::{BlobWriter, Blobs, Scratch, StagedBlob};
 pub use claim::Claim;
 use database::Database;
 pub use datasets::Insertion;

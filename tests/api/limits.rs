@@ -1,6 +1,6 @@
 //! What each limit of the server does when it is reached, and that many at once don't get past it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::thread;
@@ -25,6 +25,8 @@ trials![
     a_tenant_without_room_is_told_before_it_sends_a_body,
     a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refused,
     a_paused_job_keeps_its_place_in_the_queue,
+    tables_for_predictions_have_places_while_they_are_sent,
+    long_histories_and_large_weights_wait_in_a_short_line_and_small_ones_do_not,
     each_key_has_its_own_rate_and_health_has_none,
     who_tries_keys_has_the_rate_of_an_address_and_takes_nothing_from_a_key,
     the_rate_of_an_open_server_is_that_of_an_address_and_comes_before_the_body,
@@ -219,16 +221,41 @@ fn uploads_at_once_do_not_get_past_the_room_of_their_tenant() {
 
 /// The status of a request that is answered although its body is never sent.
 fn status_without_body(client: &Client) -> String {
-    let mut socket = TcpStream::connect(client.authority()).expect("it listens");
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .expect("a timeout");
-    let head = "POST /v1/datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\
-                Expect: 100-continue\r\n\r\n";
-    socket.write_all(head.as_bytes()).expect("it reads");
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).expect("an answer");
-    String::from_utf8_lossy(&answer[9..]).into_owned()
+    Announced::new(client, "/v1/datasets", 100).0
+}
+
+/// A table whose head was sent and answered, with 100 where the server is ready for the body.
+struct Announced(String, BufReader<TcpStream>);
+
+impl Announced {
+    fn new(client: &Client, target: &str, length: usize) -> Self {
+        let mut socket = TcpStream::connect(client.authority()).expect("it listens");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a timeout");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = BufReader::new(socket);
+        let status = status(&mut answer);
+        Self(status, answer)
+    }
+
+    /// Sends the body after all, and gives the status that it is answered with.
+    fn send(&mut self, body: &str) -> String {
+        self.1.get_mut().write_all(body.as_bytes()).expect("it reads");
+        // After 100 there is an empty line.
+        self.1.read_line(&mut String::new()).expect("a line");
+        status(&mut self.1)
+    }
+}
+
+fn status(answer: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    answer.read_line(&mut line).expect("an answer");
+    line[9..12].to_owned()
 }
 
 fn a_tenant_without_room_is_told_before_it_sends_a_body() {
@@ -286,6 +313,67 @@ fn a_paused_job_keeps_its_place_in_the_queue() {
     let usage = client.get("/v1/usage").send().expect(200).json();
     assert_eq!(usage["queued_jobs"], json!({"used": 1, "limit": 1}));
     ask("resume").expect(200);
+}
+
+fn tables_for_predictions_have_places_while_they_are_sent() {
+    let server = Server::start(&["--max-uploads", "2"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let spec = iris_job(id(&dataset));
+    let target = format!("/v1/models/{}/predict/csv", Trained::new(client, dataset, spec).model);
+    let announce = || Announced::new(client, &target, IRIS.len());
+    let mut sending = [announce(), announce()];
+    assert_eq!(sending.each_ref().map(|announced| announced.0.as_str()), ["100", "100"]);
+    assert_eq!(announce().0, "503");
+    let refused = client.post(&*target).body("text/csv", IRIS).send();
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    refused.problem(503, "unavailable");
+    assert_eq!(sending[0].send(IRIS), "200");
+    assert_eq!(announce().0, "100");
+}
+
+fn long_histories_and_large_weights_wait_in_a_short_line_and_small_ones_do_not() {
+    let server = Server::start(&["--max-waiting-tables", "0"]);
+    let client = &server.client();
+    let dataset = upload(client, "iris", IRIS);
+    let small = iris_job(id(&dataset));
+    let wide = json!([{"type": "dense", "units": 3000}, {"type": "dense", "units": 3, "activation": "softmax"}]);
+    let large = json!({"model": {"layers": wide}, "training": {"epochs": 600, "batch_size": 150}});
+    let large = Trained::new(client, dataset.clone(), with(&small, large));
+    let small = Trained::new(client, dataset, small);
+    let targets = |trained: &Trained| {
+        let job = format!("/v1/jobs/{}/history", id(&trained.job));
+        [
+            format!("/v1/models/{}/weights", trained.model),
+            format!("{job}.csv"),
+            format!("{job}.svg"),
+            job,
+        ]
+    };
+    let many = 20 * thread::available_parallelism().map_or(1, usize::from);
+    for (target, small) in targets(&large).into_iter().zip(targets(&small)) {
+        client.get(&target).send().expect(200);
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let senders: Vec<_> = (0..many).map(|_| scope.spawn(|| client.get(&target).send())).collect();
+            for _ in 0..10 {
+                client.get(&small).send().expect(200);
+            }
+            senders
+                .into_iter()
+                .map(|sender| sender.join().expect("an answer"))
+                .collect()
+        });
+        let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+        assert!(
+            !answered.is_empty() && !refused.is_empty(),
+            "{target}: {} answered",
+            answered.len()
+        );
+        for refusal in refused {
+            assert_eq!(refusal.header("retry-after"), Some("5"));
+            refusal.problem(503, "unavailable");
+        }
+    }
 }
 
 /// Whether a request is answered; else it is refused for coming too soon.

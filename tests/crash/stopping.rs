@@ -1,5 +1,7 @@
 //! Promise 11: asked to stop, the server lets nothing begin, stores what runs, tells who listens, and ends.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +19,47 @@ fn job(dataset: &str) -> Vec<u8> {
         "training": {"epochs": 20_000, "batch_size": 8, "seed": 3},
     });
     spec.to_string().into_bytes()
+}
+
+/// Returns once the server has heard that it is to stop.
+fn await_refusal(client: &Client) {
+    let refused = || match client.get("/readyz") {
+        Ok((status, _)) => status == 503,
+        // Nobody is let in any more.
+        Err(_) => true,
+    };
+    while !refused() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn who_has_much_to_catch_up_on_is_told_of_the_stop_at_once() {
+    let mut server = Server::start(&[]);
+    let client = Client::new(server.address());
+    let create = |target: &str, kind: &str, body: Vec<u8>| {
+        let thing: Value = client.create(target, kind, body, target).expect("it is up");
+        thing["id"].as_str().expect("an id").to_owned()
+    };
+    let dataset = create("/v1/datasets", "text/csv", b"x,y\n1,2\n2,3\n3,5\n".to_vec());
+    let job = create("/v1/jobs", "application/json", job(&dataset));
+    assert_eq!(client.wait(&job)["status"], "succeeded");
+
+    // More events than the kernel takes of an answer that nobody reads.
+    let mut socket = TcpStream::connect(server.address().trim_start_matches("http://")).expect("it listens");
+    let head = format!("GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).expect("it reads");
+    socket.read_exact(&mut [0; 12]).expect("an answer");
+    server.ask_to_stop();
+    await_refusal(&client);
+    let mut events = String::new();
+    socket.read_to_string(&mut events).expect("the rest");
+    assert!(events.contains("event: shutdown") && !events.contains("event: done"));
+    assert!(
+        server
+            .await_death(Duration::from_secs(20))
+            .is_some_and(|status| status.success())
+    );
 }
 
 #[test]
@@ -42,14 +85,7 @@ fn asked_to_stop_it_stores_what_runs_and_goes_on_with_it_after_the_next_start() 
     somebody_listens.recv().expect("the stream opens");
 
     server.ask_to_stop();
-    let refused = |client: &Client| match client.get("/readyz") {
-        Ok((status, _)) => status == 503,
-        // Nobody is let in any more.
-        Err(_) => true,
-    };
-    while !refused(&client) {
-        thread::sleep(Duration::from_millis(2));
-    }
+    await_refusal(&client);
     let ended = server.await_death(Duration::from_secs(20));
     assert!(ended.is_some_and(|status| status.success()), "{}", server.log());
     let events = listener.join().expect("the stream ends");

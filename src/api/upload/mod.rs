@@ -206,6 +206,17 @@ fn dataset_name(file_name: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// A place among the tables that are being received, each of which takes a buffer and perhaps a file.
+pub(super) fn place(state: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = state.uploads.clone().try_acquire_owned();
+    place.map_err(|_| {
+        ApiError::new(
+            Kind::Unavailable,
+            "Too many tables are being sent; try again in a moment.",
+        )
+    })
+}
+
 /// An upload under way.
 struct Upload {
     state: AppState,
@@ -225,13 +236,7 @@ impl Upload {
         if used >= room {
             return Err(Problem::no_room(used, room).into());
         }
-        let busy = |_| {
-            ApiError::new(
-                Kind::Unavailable,
-                "Too many uploads are under way; try again in a moment.",
-            )
-        };
-        let slot = state.uploads.clone().try_acquire_owned().map_err(busy)?;
+        let slot = place(&state)?;
         Ok(Self {
             state,
             tenant,
