@@ -8,7 +8,7 @@ use super::predictor::Predictor;
 use crate::domain::id::{DatasetId, ModelId};
 use crate::domain::problem::Problem;
 use crate::domain::tenant::TenantId;
-use crate::store::Store;
+use crate::store::{Store, aside};
 
 /// The models in memory; cloning it is cheap.
 #[derive(Clone)]
@@ -36,7 +36,9 @@ impl Serving {
         let (Some(model), Some(parts)) = (self.store.get_model(tenant, id).await?, parts) else {
             return Err(Problem::not_found("model"));
         };
-        let predictor = Predictor::load(model, &parts).map_err(Problem::internal)?;
+        let size = parts.encoder.len() + parts.weights.len();
+        let loaded = aside(size, move || Predictor::load(model, &parts)).await?;
+        let predictor = loaded.map_err(Problem::internal)?;
         let size_bytes = predictor.size_bytes();
         Ok((Arc::new(predictor), size_bytes))
     }

@@ -45,40 +45,48 @@ struct Claimed {
 
 impl Store {
     /// Claims the job at the head of the queue; `None` when there is none or it needs more than `room_bytes`.
+    ///
+    /// A job that can't be read is failed instead: it would keep all behind it waiting.
     pub async fn claim_next(&self, owner: &str, room_bytes: u64) -> Result<Option<Claim>, StoreError> {
         let head = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1";
-        let Some((mut write, head)) = self.begin_with_first(head, room_bytes).await? else {
-            return Ok(None);
-        };
-        let (tenant, id) = (TenantId::new(head.tenant), parsed("job", &head.id)?);
-        sqlx::query(
-            "UPDATE jobs SET attempt = attempt + 1, started_at = coalesce(started_at, $3)
-            WHERE tenant = $1 AND id = $2",
-        )
-        .bind(tenant.as_str())
-        .bind(&head.id)
-        .bind(Timestamp::now().to_string())
-        .execute(&mut *write)
-        .await?;
-        move_job(&mut write, &tenant, id, JobStatus::Queued, JobStatus::Running).await?;
-        let claim = take(&mut write, tenant, id, owner).await?;
-        self.database().commit(write).await?;
-        crash_point!("job-claimed");
-        Ok(Some(claim))
+        while let Some((mut write, head)) = self.begin_with_first(head, room_bytes).await? {
+            let (tenant, id) = (TenantId::new(head.tenant), parsed("job", &head.id)?);
+            sqlx::query(
+                "UPDATE jobs SET attempt = attempt + 1, started_at = coalesce(started_at, $3)
+                WHERE tenant = $1 AND id = $2",
+            )
+            .bind(tenant.as_str())
+            .bind(&head.id)
+            .bind(Timestamp::now().to_string())
+            .execute(&mut *write)
+            .await?;
+            move_job(&mut write, &tenant, id, JobStatus::Queued, JobStatus::Running).await?;
+            let claim = take_or_end(&mut write, &tenant, id, owner, [JobStatus::Running, JobStatus::Failed]).await?;
+            self.database().commit(write).await?;
+            if claim.is_some() {
+                crash_point!("job-claimed");
+                return Ok(claim);
+            }
+        }
+        Ok(None)
     }
 
     /// Claims a job that was cancelled while no worker had it but a checkpoint holds trained epochs: its worker makes
-    /// the model from the checkpoint and finishes the job as cancelled, without training.
+    /// the model from the checkpoint and finishes the job as cancelled, without training. One that can't be read is
+    /// cancelled at once.
     pub async fn claim_cancelling(&self, owner: &str) -> Result<Option<Claim>, StoreError> {
         let waiting = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'cancelling' AND owner IS NULL
             ORDER BY id LIMIT 1";
-        let Some((mut write, candidate)) = self.begin_with_first(waiting, u64::MAX).await? else {
-            return Ok(None);
-        };
-        let (tenant, id) = (TenantId::new(candidate.tenant), parsed("job", &candidate.id)?);
-        let claim = take(&mut write, tenant, id, owner).await?;
-        self.database().commit(write).await?;
-        Ok(Some(claim))
+        while let Some((mut write, candidate)) = self.begin_with_first(waiting, u64::MAX).await? {
+            let (tenant, id) = (TenantId::new(candidate.tenant), parsed("job", &candidate.id)?);
+            let end = [JobStatus::Cancelling, JobStatus::Cancelled];
+            let claim = take_or_end(&mut write, &tenant, id, owner, end).await?;
+            self.database().commit(write).await?;
+            if claim.is_some() {
+                return Ok(claim);
+            }
+        }
+        Ok(None)
     }
 
     /// Begins a write with the job that the query finds, if it finds one that fits; else the writer is left alone.
@@ -130,6 +138,31 @@ async fn take(write: &mut SqliteConnection, tenant: TenantId, id: JobId, owner: 
     })
 }
 
+/// Makes the job the owner's; one that can't be read is ended by the move instead, and is nobody's.
+async fn take_or_end(
+    write: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: JobId,
+    owner: &str,
+    [from, to]: [JobStatus; 2],
+) -> Result<Option<Claim>, StoreError> {
+    let error = match take(write, tenant.clone(), id, owner).await {
+        Err(error @ StoreError::Damaged { .. }) => error,
+        taken => return taken.map(Some),
+    };
+    tracing::error!(job = %id, to = to.name(), %error, "a job that can't be read is ended");
+    sqlx::query(
+        "UPDATE jobs SET owner = NULL, error_code = 'internal', error_detail = $3 WHERE tenant = $1 AND id = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(id.to_string())
+    .bind("The server can't read this job as it has stored it; the fault is not yours. Its log says why.")
+    .execute(&mut *write)
+    .await?;
+    move_job(write, tenant, id, from, to).await?;
+    Ok(None)
+}
+
 /// The newest checkpoint but `newer`.
 async fn checkpoint(
     connection: &mut SqliteConnection,
@@ -157,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::domain::id::DatasetId;
-    use crate::store::samples;
+    use crate::store::{Outcome, samples};
 
     async fn submit_many(store: &Store, dataset: DatasetId, count: usize) -> Vec<JobId> {
         let mut ids = Vec::new();
@@ -244,6 +277,32 @@ mod tests {
         assert!(store.claim_next("worker", 4_999).await.unwrap().is_none());
         let claim = store.claim_next("worker", 5_000).await.unwrap().unwrap();
         assert_eq!((claim.job.id, claim.memory_bytes), (large, 5_000));
+    }
+
+    #[tokio::test]
+    async fn jobs_that_cannot_be_read_are_ended_and_the_queue_goes_on() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let cancelled = samples::running(&store).await;
+        samples::checkpoint(&store, &cancelled, b"epoch 3").await;
+        samples::finish(&store, &cancelled, Outcome::Paused).await;
+        store.request_cancel(&tenant, cancelled.job.id).await.unwrap();
+        let ids = submit_many(&store, cancelled.job.dataset, 2).await;
+        for id in [cancelled.job.id, ids[0]] {
+            samples::damage(&store, id).await;
+        }
+        assert!(store.claim_cancelling("worker").await.unwrap().is_none());
+        assert_eq!(samples::claim(&store).await.job.id, ids[1]);
+        for (id, end) in [(cancelled.job.id, "cancelled"), (ids[0], "failed")] {
+            let row: (String, Option<String>, Option<String>) =
+                sqlx::query_as("SELECT status, owner, error_code FROM jobs WHERE id = $1")
+                    .bind(id.to_string())
+                    .fetch_one(store.database().readers())
+                    .await
+                    .unwrap();
+            assert_eq!(row, (end.to_owned(), None, Some("internal".to_owned())));
+            assert_eq!(samples::told(&store, id).await.last().unwrap(), &format!("done {end}"));
+        }
     }
 
     #[tokio::test]

@@ -88,6 +88,7 @@ impl Store {
         read_job(&mut reader, tenant, id).await
     }
 
+    /// A job whose row can't be read is left out: its tenant's others are still to be seen.
     pub async fn list_jobs(
         &self,
         tenant: &TenantId,
@@ -109,8 +110,17 @@ impl Store {
                 .bind(page.rows_to_read()),
         };
         let rows: Vec<JobRow> = query.fetch_all(&mut *reader).await?;
-        let jobs = rows.into_iter().map(JobRow::read).collect::<Result<_, _>>()?;
-        Ok(page.of(jobs, |job| job.id))
+        let rows = rows.into_iter().map(|row| Ok((parsed("job", &row.id)?, row)));
+        let page = page.of(rows.collect::<Result<_, StoreError>>()?, |(id, _)| *id);
+        let readable = |(id, row): (JobId, JobRow)| {
+            row.read()
+                .inspect_err(|error| tracing::error!(job = %id, %error, "a list leaves out a job that can't be read"))
+                .ok()
+        };
+        Ok(Page {
+            items: page.items.into_iter().filter_map(readable).collect(),
+            next: page.next,
+        })
     }
 }
 
@@ -183,6 +193,25 @@ mod tests {
         assert_eq!(store.delete_model(&tenant, id).await.unwrap(), Deletion::NotFound);
         assert_eq!(store.model_parts(&tenant, id).await.unwrap(), None);
         assert_eq!(samples::stored_chunks(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_list_leaves_out_a_job_that_cannot_be_read_and_goes_on_behind_it() {
+        let (_directory, store) = samples::open().await;
+        let tenant = samples::tenant();
+        let first = samples::running(&store).await.job;
+        let damaged = samples::submit(&store, &tenant, first.dataset).await.id;
+        let last = samples::submit(&store, &tenant, first.dataset).await.id;
+        samples::damage(&store, damaged).await;
+        let page = store.list_jobs(&tenant, None, samples::first_page(2)).await.unwrap();
+        let ids: Vec<JobId> = page.items.iter().map(|job| job.id).collect();
+        assert_eq!((ids, page.next), (vec![last], Some(damaged)));
+        let rest = PageRequest {
+            limit: 2,
+            after: page.next,
+        };
+        let rest = store.list_jobs(&tenant, None, rest).await.unwrap();
+        assert_eq!(rest.items.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id]);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! serves a client names it. What a crash can leave behind is put in order by the next [`Store::open`].
 
 mod artifacts;
+mod aside;
 mod blobs;
 mod claim;
 mod column;
@@ -31,6 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use aside::aside;
 pub use blobs::{BlobWriter, Blobs, Scratch, StagedBlob};
 pub use claim::Claim;
 use database::Database;

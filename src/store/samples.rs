@@ -164,6 +164,17 @@ pub(super) async fn checkpoint(store: &Store, claim: &Claim, checkpoint: &[u8]) 
     store.record_progress(claim, update).await.unwrap();
 }
 
+/// Leaves the job's row as no version of this program can read it.
+pub(super) async fn damage(store: &Store, job: JobId) {
+    let mut write = store.database().begin().await.unwrap();
+    sqlx::query("UPDATE jobs SET spec = '{}' WHERE id = $1")
+        .bind(job.to_string())
+        .execute(&mut *write)
+        .await
+        .unwrap();
+    store.database().commit(write).await.unwrap();
+}
+
 /// Chunks of artifacts that are stored.
 pub(super) async fn stored_chunks(store: &Store) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM artifacts")

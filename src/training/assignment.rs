@@ -38,6 +38,8 @@ pub(super) enum AssignmentError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Base(BaseError),
+    #[error("it could not be loaded: {0}")]
+    Loading(tokio::task::JoinError),
     #[error("the {0} is gone though the job needs it")]
     Gone(&'static str),
     #[error("an admitted job no longer fits its tables: {0:?}")]

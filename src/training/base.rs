@@ -4,12 +4,12 @@ use super::admission::Continued;
 use crate::data::encoder::Encoder;
 use crate::domain::artifact::{self, ArtifactError, Kind};
 use crate::domain::id::ModelId;
-use crate::domain::model::Model;
+use crate::domain::model::{Model, ModelParts};
 use crate::domain::problem::Problem;
 use crate::domain::tenant::TenantId;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::weights::LayerWeights;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, aside};
 
 pub(super) struct Base {
     pub(super) model: Model,
@@ -51,11 +51,16 @@ impl Base {
         else {
             return Ok(None);
         };
-        Ok(Some(Self {
+        let size = parts.encoder.len() + parts.weights.len() + parts.optimizer_state.len();
+        aside(size, move || Self::open(model, &parts)).await?.map(Some)
+    }
+
+    fn open(model: Model, parts: &ModelParts) -> Result<Self, BaseError> {
+        Ok(Self {
             model,
             encoder: serde_json::from_str(&parts.encoder)?,
             weights: artifact::open(Kind::Weights, &parts.weights)?,
             optimizer: artifact::open(Kind::Optimizer, &parts.optimizer_state)?,
-        }))
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -196,7 +197,7 @@ impl Runner {
 
     /// One claim, from what it needs of the store to how it ended there.
     async fn run(self, claim: Claim, flag: Arc<Flag>) {
-        let shared = &self.0;
+        let (shared, claim) = (&self.0, Arc::new(claim));
         let (sender, news) = progress::channel();
         match shared.assign(&claim, &flag).await {
             Some(Ok(assignment)) => {
@@ -259,7 +260,7 @@ impl Shared {
     }
 
     /// All that a claimed job needs; asks again until the store can give it, or `None` when the server stops before.
-    async fn assign(&self, claim: &Claim, flag: &Flag) -> Option<Result<Assignment, AssignmentError>> {
+    async fn assign(&self, claim: &Arc<Claim>, flag: &Flag) -> Option<Result<Assignment, AssignmentError>> {
         loop {
             let error = match self.load(claim, flag).await {
                 Err(AssignmentError::Store(error)) => error,
@@ -273,12 +274,17 @@ impl Shared {
         }
     }
 
-    async fn load(&self, claim: &Claim, flag: &Flag) -> Result<Assignment, AssignmentError> {
+    async fn load(&self, claim: &Arc<Claim>, flag: &Flag) -> Result<Assignment, AssignmentError> {
         // A cancel between the claim and the place among the running found no flag to raise.
         let job = self.store.get_job(&claim.tenant, claim.job.id).await?;
         if job.is_some_and(|job| job.status == JobStatus::Cancelling) {
             flag.ask(Wish::Cancel);
         }
-        Assignment::load(&self.store, claim).await
+        // Its checkpoint may be large, and whoever decodes that answers no request.
+        let (store, claim) = (self.store.clone(), claim.clone());
+        let loaded = tokio::task::spawn_blocking(move || Handle::current().block_on(Assignment::load(&store, &claim)));
+        loaded
+            .await
+            .unwrap_or_else(|error| Err(AssignmentError::Loading(error)))
     }
 }

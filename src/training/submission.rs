@@ -12,7 +12,8 @@ use crate::domain::job_spec::{JobSpec, ValidationSpec};
 use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::nn::spec::Fault;
-use crate::store::{Keep, NewJob, Room, Submission};
+use crate::nn::weights::LayerWeights;
+use crate::store::{Keep, NewJob, Room, StoreError, Submission, aside};
 
 impl Runner {
     /// Checks a job, stores it as queued and has it started when its turn comes; `storage_bytes` are what its tenant may
@@ -30,9 +31,10 @@ impl Runner {
             id,
             name: name.unwrap_or_else(|| JobSpec::default_name(&dataset.name, id)),
             spec: admitted.spec,
-            initial_weights: admitted
-                .initial_weights
-                .map(|weights| artifact::seal(Artifact::Weights, &weights)),
+            initial_weights: match admitted.initial_weights {
+                Some(weights) => Some(seal(weights).await?),
+                None => None,
+            },
             memory_bytes: admitted.memory_bytes,
         };
         let room = Room {
@@ -111,6 +113,12 @@ impl Runner {
         let admitted = admit(request, named, &self.0.options.limits)?;
         Ok((admitted, dataset))
     }
+}
+
+async fn seal(weights: Vec<LayerWeights>) -> Result<Vec<u8>, StoreError> {
+    let tensors = weights.iter().flat_map(|layer| &layer.0);
+    let size = tensors.map(|(_, tensor)| size_of_val(&tensor.data[..])).sum();
+    aside(size, move || artifact::seal(Artifact::Weights, &weights)).await
 }
 
 fn refused(faults: Vec<Fault>) -> Problem {
