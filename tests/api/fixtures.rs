@@ -44,6 +44,10 @@ pub(crate) fn id(object: &Value) -> &str {
     object["id"].as_str().expect("an id")
 }
 
+pub(crate) fn post(client: &Client, target: &str, body: &Value) -> Answer {
+    client.post(target).json(body).send()
+}
+
 pub(crate) fn submit(client: &Client, spec: &Value) -> Value {
     client.post("/v1/jobs").json(spec).send().expect(202).json()
 }

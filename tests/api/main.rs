@@ -22,6 +22,7 @@ mod models;
 mod operations;
 mod origin;
 mod predictions;
+mod quotas;
 mod raw_socket;
 mod refusals;
 mod server;
@@ -72,6 +73,7 @@ fn main() {
         system::trials(),
         keys::trials(),
         limits::trials(),
+        quotas::trials(),
         access::trials(),
         origin::trials(),
         operations::trials(),
