@@ -1,12 +1,12 @@
 //! Structured logs on standard error: lines for people or JSON for collectors.
 
-use std::fs::File;
 use std::io::IsTerminal;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+use super::log_lines::{Lines, LinesKept};
 
 #[derive(Args)]
 #[command(next_help_heading = "Logs")]
@@ -29,30 +29,19 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts the log, with the level `default` unless a filter was given; only once a process.
-    pub(super) fn start(&self, default: &str) -> Result<()> {
+    /// Starts the log, with the level `default` unless a filter was given; only once a process. What is returned writes the
+    /// last lines when it is dropped.
+    pub(super) fn start(&self, default: &str) -> Result<LinesKept> {
         let filter = self.log.as_deref().unwrap_or(default);
         let filter = EnvFilter::builder()
             .parse(filter)
             .with_context(|| format!("{filter:?} is no log filter"))?;
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(standard_error()?);
+        let (lines, kept) = Lines::to_standard_error().context("standard error can't be written to")?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
         match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
         }
-        Ok(())
+        Ok(kept)
     }
-}
-
-/// Standard error without the lock of [`std::io::stderr`]: a line is one write to the system, whole by itself, and threads
-/// that answer requests don't wait for one another's.
-fn standard_error() -> Result<Arc<File>> {
-    let stream = std::io::stderr();
-    #[cfg(unix)]
-    let own = std::os::fd::AsFd::as_fd(&stream).try_clone_to_owned();
-    #[cfg(windows)]
-    let own = std::os::windows::io::AsHandle::as_handle(&stream).try_clone_to_owned();
-    Ok(Arc::new(own.context("standard error is closed")?.into()))
 }

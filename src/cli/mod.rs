@@ -13,6 +13,7 @@ mod follow;
 mod health;
 mod keys;
 mod limits;
+mod log_lines;
 mod logging;
 mod serve;
 mod server;

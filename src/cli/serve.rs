@@ -34,7 +34,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs) -> Result<()> {
-    args.log.start("info")?;
+    let _lines = args.log.start("info")?;
     let stop_signal = StopSignal::listen()?;
     let server = Server::start(args.bind, &args.options, &args.access).await?;
     announce(&server.url())?;

@@ -47,7 +47,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) async fn run(args: DemoArgs) -> Result<()> {
-    args.log.start("warn")?;
+    let _lines = args.log.start("warn")?;
     let stop_signal = StopSignal::listen()?;
     let server = Server::start(args.bind, &args.options, &AccessArgs::default()).await?;
     let folder = args.options.folder.data_dir.display();
