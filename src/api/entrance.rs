@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::origin::{self, AllowedHosts};
 use crate::training::Runner;
 
-/// All that may refuse a request. One layer and not one each: a layer costs every request several allocations.
+/// All that may refuse a request.
 pub(super) struct Entrance {
     pub(super) hosts: Arc<AllowedHosts>,
     pub(super) authenticator: Authenticator,
@@ -28,14 +28,15 @@ impl Entrance {
         self.authenticator.authenticate(request).await?;
         self.contract.check(request)
     }
-}
 
-pub(super) async fn enter(State(entrance): State<Arc<Entrance>>, mut request: Request, next: Next) -> Response {
-    match entrance.admit(&mut request).await {
-        Ok(()) => {
-            entrance.runner.note_request(Instant::now());
-            next.run(request).await
+    /// The answer of what stands behind it, or the refusal.
+    pub(super) async fn enter(&self, mut request: Request, next: Next) -> Response {
+        match self.admit(&mut request).await {
+            Ok(()) => {
+                self.runner.note_request(Instant::now());
+                next.run(request).await
+            }
+            Err(error) => error.into_response(),
         }
-        Err(error) => error.into_response(),
     }
 }

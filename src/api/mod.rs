@@ -45,8 +45,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::middleware::from_fn_with_state;
+use axum::extract::{FromRef, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -162,7 +163,7 @@ pub fn router(state: AppState) -> Router {
         metrics: state.metrics.clone(),
     };
     let document = openapi::document();
-    let entrance = Arc::new(Entrance {
+    let entrance = Entrance {
         hosts: state.hosts.clone(),
         authenticator: Authenticator {
             store: state.store.clone(),
@@ -172,7 +173,7 @@ pub fn router(state: AppState) -> Router {
         },
         contract: Contract::of(&document),
         runner: state.runner.clone(),
-    });
+    };
     // A layer reaches the routes that stand before it.
     Router::from(openapi::routes())
         .route("/", get(system::redirect_to_docs))
@@ -182,10 +183,13 @@ pub fn router(state: AppState) -> Router {
         .fallback(request::no_such_route)
         .method_not_allowed_fallback(request::no_such_method)
         .with_state(state)
-        // Extractors count the bytes of bodies themselves, after unpacking.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(entrance, entrance::enter))
-        .layer(from_fn_with_state(around, request::surround))
+        .layer(from_fn_with_state(Arc::new((around, entrance)), pass))
+}
+
+/// One layer for all that every request passes: each layer costs it several allocations.
+async fn pass(State(passed): State<Arc<(Surroundings, Entrance)>>, request: Request, next: Next) -> Response {
+    let (around, entrance) = &*passed;
+    request::surround(around, request, |request| entrance.enter(request, next)).await
 }
 
 /// The document in a body, as handlers get it. Here for the fuzz targets.

@@ -24,7 +24,7 @@ impl fmt::Display for TooSlow {
 impl std::error::Error for TooSlow {}
 
 /// Counts only the time in which the server waited for the client, never the time the server itself took.
-struct Paced {
+pub(super) struct Paced {
     inner: Body,
     idle: Duration,
     bytes_per_s: u64,
@@ -37,18 +37,15 @@ struct Paced {
 
 /// `body`, which fails with [`TooSlow`] after a silence of `body_idle`, or once it has brought less than
 /// `body_bytes_per_s` for all the time beyond `body_idle` that it was waited for.
-pub(crate) fn paced(body: Body, limits: &Limits) -> Body {
-    if body.is_end_stream() {
-        return body;
-    }
-    Body::new(Paced {
+pub(super) fn paced(body: Body, limits: &Limits) -> Paced {
+    Paced {
         inner: body,
         idle: limits.body_idle,
         bytes_per_s: limits.body_bytes_per_s,
         received: 0,
         waited: Duration::ZERO,
         wait: None,
-    })
+    }
 }
 
 impl Paced {
@@ -132,7 +129,7 @@ mod tests {
             .collect()
             .await
             .unwrap_err();
-        assert!(crate::api::extract::body::is_too_slow(&error));
+        assert!(crate::api::extract::body::is_too_slow(error.as_ref()));
     }
 
     #[tokio::test]

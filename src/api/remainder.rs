@@ -10,6 +10,8 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::pace::Paced;
+
 /// Up to this size a rest is read away: that costs less than the new connection that the client would need.
 const SMALL_BYTES: u64 = 256 * 1024;
 
@@ -18,19 +20,19 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Where a body goes that nobody reads on.
 #[derive(Clone, Default)]
-pub(super) struct Remainder(Arc<Mutex<Option<Body>>>);
+pub(super) struct Remainder(Arc<Mutex<Option<Paced>>>);
 
 /// A body that is handed back when it is dropped before its end.
 struct Lent {
-    body: Option<Body>,
+    body: Option<Paced>,
     remainder: Remainder,
 }
 
 impl Remainder {
     /// The body, which comes back here when it is dropped before its end.
-    pub(super) fn lend(&self, body: Body) -> Body {
+    pub(super) fn lend(&self, body: Paced) -> Body {
         if body.is_end_stream() {
-            return body;
+            return Body::empty();
         }
         Body::new(Lent {
             body: Some(body),
@@ -59,9 +61,12 @@ impl Remainder {
 
 impl HttpBody for Lent {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = axum::BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -73,13 +78,13 @@ impl HttpBody for Lent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 
@@ -95,17 +100,23 @@ mod tests {
     use futures_util::{StreamExt, stream};
 
     use super::*;
+    use crate::api::limits::Limits;
+    use crate::api::pace::paced;
 
-    fn endless() -> Body {
-        Body::from_stream(stream::repeat("ab").map(Ok::<_, std::io::Error>))
+    fn body(body: impl Into<Body>) -> Paced {
+        paced(body.into(), &Limits::default())
+    }
+
+    fn endless() -> Paced {
+        body(Body::from_stream(stream::repeat("ab").map(Ok::<_, std::io::Error>)))
     }
 
     #[tokio::test]
     async fn a_small_rest_is_read_away_and_a_large_or_unknown_one_is_not() {
         for (body, settled) in [
-            (Body::empty(), true),
-            (Body::from("abc"), true),
-            (Body::from(vec![0; 1 << 20]), false),
+            (body(""), true),
+            (body("abc"), true),
+            (body(vec![0; 1 << 20]), false),
             (endless(), false),
         ] {
             let remainder = Remainder::default();
@@ -113,14 +124,14 @@ mod tests {
             assert_eq!(remainder.settle(true).await, settled);
         }
         let remainder = Remainder::default();
-        drop(remainder.lend(Body::from("abc")));
+        drop(remainder.lend(body("abc")));
         assert!(!remainder.settle(false).await);
     }
 
     #[tokio::test]
     async fn what_was_read_to_its_end_or_is_still_held_leaves_nothing() {
         let remainder = Remainder::default();
-        let read = remainder.lend(Body::from("abc")).collect().await.unwrap();
+        let read = remainder.lend(body("abc")).collect().await.unwrap();
         assert_eq!(read.to_bytes(), "abc");
         assert!(remainder.settle(true).await);
         let remainder = Remainder::default();

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -24,6 +23,7 @@ use super::remainder::Remainder;
 use crate::domain::problem::{Kind, Problem};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What the surroundings of requests have in common.
 #[derive(Clone)]
@@ -32,35 +32,49 @@ pub(crate) struct Surroundings {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Runs a request and finishes its answer. Problems are rendered here, whoever raised them.
-pub(crate) async fn surround(State(around): State<Surroundings>, request: Request, next: Next) -> Response {
-    let Surroundings { limits, metrics } = around;
+/// Has `run` answer a request and finishes the answer. Problems are rendered here, whoever raised them.
+pub(crate) async fn surround<F: Future<Output = Response>>(
+    around: &Surroundings,
+    request: Request,
+    run: impl FnOnce(Request) -> F,
+) -> Response {
     let id = request_id(request.headers());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("", MatchedPath::as_str);
     let key = tracing::field::Empty;
     let span = tracing::info_span!("request", request_id = %id, %method, route, key);
-    let started = Instant::now();
+    finish(around, request, run, &id, (&method, route))
+        .instrument(span)
+        .await
+}
 
+async fn finish<F: Future<Output = Response>>(
+    around: &Surroundings,
+    request: Request,
+    run: impl FnOnce(Request) -> F,
+    id: &str,
+    (method, route): (&Method, &str),
+) -> Response {
+    let Surroundings { limits, metrics } = around;
+    let started = Instant::now();
     let framing = Framing::of(request.headers());
     let remainder = Remainder::default();
-    let request = request.map(|body| remainder.lend(paced(body, &limits)));
-    let mut response = match check_head(&request, &limits) {
-        Ok(()) => {
-            let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-            answer.instrument(span.clone()).await.unwrap_or_else(panicked)
-        }
+    let request = request.map(|body| remainder.lend(paced(body, limits)));
+    let mut response = match check_head(&request, limits) {
+        Ok(()) => AssertUnwindSafe(run(request))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(panicked),
         Err(error) => {
             drop(request);
             error.into_response()
         }
     };
     let is_settled = remainder.settle(!framing.awaits_leave).await;
-    let _entered = span.entered();
     if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
         log(&problem);
-        let rendered = render(&problem, &id, limits.listed_faults);
+        let rendered = render(&problem, id, limits.listed_faults);
         let mut headers = std::mem::take(response.headers_mut());
         headers.extend(rendered.headers().clone());
         response = rendered;
@@ -70,9 +84,9 @@ pub(crate) async fn surround(State(around): State<Surroundings>, request: Reques
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    finish_headers(response.headers_mut(), &id);
+    finish_headers(response.headers_mut(), id);
     let (status, latency) = (response.status().as_u16(), started.elapsed());
-    metrics.note(route, &method, status, latency);
+    metrics.note(route, method, status, latency);
     tracing::info!(status, latency_ms = latency.as_millis() as u64, "answered");
     response
 }
@@ -161,7 +175,7 @@ fn finish_headers(headers: &mut HeaderMap, id: &str) {
     headers.insert(&X_REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert(&RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     let default = |headers: &mut HeaderMap, name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
@@ -204,7 +218,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 mod tests {
     use axum::Router;
     use axum::body::{Body, to_bytes};
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{Next, from_fn};
     use axum::routing::{get, post};
     use http::StatusCode;
     use serde_json::Value;
@@ -227,19 +241,20 @@ mod tests {
             ..Limits::default()
         });
         let bodies = JsonBodies(BodyLimits::new(16, 1024));
+        let around = Surroundings {
+            limits,
+            metrics: Arc::default(),
+        };
         Router::new()
             .route("/echo", post(echo))
             .route("/panic", get(panic))
             .fallback(no_such_route)
             .method_not_allowed_fallback(no_such_method)
             .with_state(bodies)
-            .layer(from_fn_with_state(
-                Surroundings {
-                    limits,
-                    metrics: Arc::default(),
-                },
-                surround,
-            ))
+            .layer(from_fn(move |request: Request, next: Next| {
+                let around = around.clone();
+                async move { surround(&around, request, |request| next.run(request)).await }
+            }))
     }
 
     async fn send(request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, HeaderMap, Value) {

@@ -6,7 +6,7 @@ pub(super) mod receive;
 use std::fs::File;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::response::Response;
 use futures_util::Stream;
 use http::header::CONTENT_TYPE;
@@ -165,12 +165,14 @@ pub(super) async fn upload_dataset_form(
     upload.store(content, query, table_type, idempotency).await
 }
 
-async fn read_form(request: Request) -> Result<Multipart, ApiError> {
+async fn read_form(mut request: Request) -> Result<Multipart, ApiError> {
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     let is_form = content_type.is_some_and(|value| value.to_ascii_lowercase().starts_with("multipart/form-data"));
+    // Its parts are counted as they are received, after unpacking.
+    DefaultBodyLimit::disable().apply(&mut request);
     Multipart::from_request(request, &()).await.map_err(|_| match is_form {
         true => ApiError::new(
             Kind::MalformedRequest,
