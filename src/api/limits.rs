@@ -64,7 +64,7 @@ pub struct Limits {
     /// Requests per second of one key, or of one address without a valid key, of which as many may come at once; 0: as many
     /// as come. More than two cores answer, so that it only stops who would keep several from all others.
     pub requests_per_second: u32,
-    /// Connections open at once, idle ones included; further ones wait in the kernel's queue.
+    /// Connections open at once, idle ones included; a further one is answered with a 503 and closed.
     pub connections: usize,
     /// Time for a request's head to arrive, and for an idle connection to send its next.
     pub head_timeout: Duration,

@@ -186,6 +186,20 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(Arc::new((around, entrance)), pass))
 }
 
+/// What answers in its place on a connection that is one too many.
+fn refusals(state: &AppState) -> Router {
+    let around = Surroundings {
+        limits: state.limits.clone(),
+        metrics: state.metrics.clone(),
+    };
+    let surround = async |State(around): State<Arc<Surroundings>>, request, next: Next| {
+        request::surround(&around, request, |request| next.run(request)).await
+    };
+    Router::new()
+        .fallback(request::no_connection_left)
+        .layer(from_fn_with_state(Arc::new(around), surround))
+}
+
 /// One layer for all that every request passes: each layer costs it several allocations.
 async fn pass(State(passed): State<Arc<(Surroundings, Entrance)>>, request: Request, next: Next) -> Response {
     let (around, entrance) = &*passed;

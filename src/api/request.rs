@@ -187,6 +187,15 @@ fn finish_headers(headers: &mut HeaderMap, id: &str) {
     default(headers, header::CACHE_CONTROL, "no-store");
 }
 
+/// Answers whatever comes on a connection beyond those that the server takes.
+pub(crate) async fn no_connection_left() -> Response {
+    let refusal = ApiError::new(
+        Kind::Unavailable,
+        "As many connections are open as the server takes; send the request again when Retry-After is over.",
+    );
+    ([(header::CONNECTION, "close")], refusal).into_response()
+}
+
 pub(crate) async fn no_such_route() -> ApiError {
     nothing_here()
 }

@@ -1,4 +1,4 @@
-//! The accept loop: as many connections as the limit allows, each with deadlines, ended in good order.
+//! The accept loop: as many connections as the limit allows, each with deadlines, ended in good order; further ones are told so.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,13 +18,20 @@ use tower::Layer;
 use super::connection::Connection;
 use super::limits::Limits;
 use super::rate::Peer;
-use super::{AppState, router};
+use super::{AppState, refusals, router};
 
 /// The largest head hyper reads. Above [`Limits::header_bytes`], so that a head between the two gets a problem+json.
 const HEAD_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Clients that the kernel lets wait for their connection to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Connections beyond the limit that are open at once, to be refused; while there are so many, further ones wait in the
+/// kernel's queue.
+const REFUSED_AT_ONCE: usize = 64;
+
+/// The longest that one of these stays: its client may be far away, but whoever says nothing keeps others from their refusal.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Listens on an address, such as [`serve`] takes connections from.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -42,20 +49,26 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `stop` is cancelled, and returns when the requests under way are answered, or at the drain limit.
 pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) -> io::Result<()> {
     let limits = state.limits.clone();
+    let refusals = refusals(&state);
     let router = router(state);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_BUFFER_BYTES);
     let connections = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Slots::new(&limits);
 
     while let Some((stream, peer, slot)) = stop.run_until_cancelled(accept(&listener, &slots, &limits)).await {
         let io = TokioIo::new(Connection::new(stream, &limits));
+        let router = if slot.is_refusal { &refusals } else { &router };
         let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
         let connection = connections.watch(http.serve_connection(io, service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = match slot.is_refusal {
+                true => tokio::time::timeout(REFUSAL, connection).await.unwrap_or(Ok(())),
+                false => connection.await,
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "connection ended");
             }
             drop(slot);
@@ -66,24 +79,59 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
     Ok(())
 }
 
-/// The next connection, where it comes from, and its slot. While all slots are taken, clients wait in the kernel's queue.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    limits: &Limits,
-) -> (TcpStream, Peer, OwnedSemaphorePermit) {
-    let slot = slots
-        .clone()
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+/// Places of connections.
+struct Slots {
+    for_requests: Arc<Semaphore>,
+    for_refusals: Arc<Semaphore>,
+}
+
+/// A connection's place, until it is dropped.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    is_refusal: bool,
+}
+
+impl Slots {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            for_requests: Arc::new(Semaphore::new(limits.connections)),
+            for_refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+        }
+    }
+
+    /// Waits for a place in which the next connection can at least be refused.
+    async fn one_to_refuse(&self) -> Slot {
+        let permit = self.for_refusals.clone().acquire_owned().await;
+        Slot {
+            _permit: permit.expect("the semaphore is never closed"),
+            is_refusal: true,
+        }
+    }
+}
+
+impl Slot {
+    /// The place for a connection that has come: one for requests, if there is one.
+    fn or_better(self, slots: &Slots) -> Self {
+        match slots.for_requests.clone().try_acquire_owned() {
+            Ok(permit) => Self {
+                _permit: permit,
+                is_refusal: false,
+            },
+            Err(_) => self,
+        }
+    }
+}
+
+/// The next connection, where it comes from, and its place.
+async fn accept(listener: &TcpListener, slots: &Slots, limits: &Limits) -> (TcpStream, Peer, Slot) {
+    let slot = slots.one_to_refuse().await;
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Answers are written whole: waiting for more to send only delays them.
                 stream.set_nodelay(true).ok();
                 hold_little_back(&stream, limits);
-                return (stream, Peer(address.ip()), slot);
+                return (stream, Peer(address.ip()), slot.or_better(slots));
             }
             // The client is gone already, or the process is out of file descriptors, which others will give back.
             Err(error) => {

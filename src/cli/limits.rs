@@ -156,7 +156,7 @@ struct ConnectionLimits {
         default_value_t = 50_000
     )]
     max_requests_per_second: u32,
-    /// Connections open at once, each a file descriptor; further clients wait for one of these to end
+    /// Connections open at once, each a file descriptor; on further ones a request is refused with 503
     #[arg(long, env = "TRAINYARD_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u16).range(1..))]
     max_connections: u16,
     /// Event streams open at once, each a connection that is kept from requests; further ones are refused with 429

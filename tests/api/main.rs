@@ -5,6 +5,7 @@
 mod access;
 mod attributions;
 mod client;
+mod connections;
 mod contract;
 mod datasets;
 mod document;
@@ -73,6 +74,7 @@ fn main() {
         system::trials(),
         keys::trials(),
         limits::trials(),
+        connections::trials(),
         quotas::trials(),
         access::trials(),
         origin::trials(),
