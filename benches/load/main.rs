@@ -25,8 +25,8 @@ const OPEN: usize = 64;
 /// Of an open loop far beyond the capacity; the server takes 1024.
 const FLOOD: usize = 256;
 const ROUNDS: usize = 3;
-/// Pairs of an idle and a training server, a third of the time each: what else the machine does comes and goes within
-/// seconds, so only what was measured one after the other is compared.
+/// Times that the capacity, an idle and a training server are measured one after the other, a third of the time each: what
+/// else the machine does comes and goes within seconds, so only neighbours are compared.
 const PAIRS: usize = 9;
 
 /// A line of the table.
@@ -102,9 +102,9 @@ fn cost(yard: &Yard, time: Duration) -> Vec<Row> {
 fn serving(yard: &Yard, time: Duration) -> Vec<Row> {
     let server = yard.serve();
     let request = yard.one_row();
-    let half = closed_loop(server.address, &request, CLOSED, time).answered_per_s() / 2.0;
-    let at_half = || {
-        let outcome = open_loop(server.address, &request, OPEN, half, time / 3);
+    let time = time / 3;
+    let at = |per_s| {
+        let outcome = open_loop(server.address, &request, OPEN, per_s, time);
         assert_eq!(
             outcome.failed + outcome.refused_s.len(),
             0,
@@ -113,15 +113,17 @@ fn serving(yard: &Yard, time: Duration) -> Vec<Row> {
         p99(&outcome.answered_s) * 1e3
     };
     let pairs = (0..PAIRS).map(|_| {
-        let idle = at_half();
+        let half = closed_loop(server.address, &request, CLOSED, time).answered_per_s() / 2.0;
+        let idle = at(half);
         let jobs = yard.train_on_every_core(&server);
-        let busy = at_half();
+        let busy = at(half);
         yard.cancel(&server, &jobs);
-        (idle, busy)
+        (half, (idle, busy))
     });
-    let (idle, busy): (Vec<f64>, Vec<f64>) = pairs.unzip();
-    let ratio = median(busy.iter().zip(&idle).map(|(busy, idle)| busy / idle).collect());
-    let (idle, busy) = (median(idle), median(busy));
+    let (half, pairs): (Vec<f64>, Vec<(f64, f64)>) = pairs.unzip();
+    let ratio = median(pairs.iter().map(|(idle, busy)| busy / idle).collect());
+    let (idle, busy): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+    let (half, idle, busy) = (median(half), median(idle), median(busy));
     vec![Row {
         what: format!("one iris row at half the capacity ({half:.0} a second), p99 while every core trains"),
         figures: format!("{busy:.2} ms; idle {idle:.2} ms"),

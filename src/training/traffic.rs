@@ -15,8 +15,9 @@ const TURN: Duration = Duration::from_micros(100);
 /// slows down as the load grows, and hardly at all for a request now and then.
 const NAP: Duration = Duration::from_micros(50);
 
-/// Of requests that came in one turn so many are counted: however many come, training goes on.
-const MOST_COUNTED: u64 = 8;
+/// Of requests that came in one turn so many are counted: however many come, training has a tenth of its time. More come
+/// in a turn where the cores are so busy that it takes long.
+const MOST_COUNTED: u64 = 16;
 
 /// How long a training thread works without a nap while a request that came may still be worked on.
 const LONG_TURN: Duration = Duration::from_micros(500);
