@@ -9,7 +9,7 @@ mod outer;
 mod pack;
 mod tile;
 
-use blocks::Problem;
+use blocks::{Problem, Room};
 use lanes::Lanes;
 use outer::outer;
 use pack::Right;
@@ -21,7 +21,8 @@ use super::{Float, Kernel, Level};
 /// pays for it may use the threads of rayon's current pool.
 #[derive(Debug, Default)]
 pub struct Workspace<F> {
-    panels: Vec<F>,
+    /// One for each thread that has taken part.
+    rooms: Vec<Room<F>>,
     parallel: bool,
 }
 
@@ -29,7 +30,7 @@ impl<F: Float> Workspace<F> {
     /// Products on this thread only.
     pub fn serial() -> Self {
         Workspace {
-            panels: Vec::new(),
+            rooms: Vec::new(),
             parallel: false,
         }
     }
@@ -37,7 +38,7 @@ impl<F: Float> Workspace<F> {
     /// Products that pay for it are shared out among the threads of rayon's current pool.
     pub fn parallel() -> Self {
         Workspace {
-            panels: Vec::new(),
+            rooms: Vec::new(),
             parallel: true,
         }
     }
@@ -162,33 +163,33 @@ fn multiply<F: Float>(
     }
     let transposed = is_narrow(columns, rows);
     let [m, c] = if transposed { [columns, rows] } else { [rows, columns] };
-    let parallel = workspace.parallel && !transposed && m * inner * c >= WORTH_A_THREAD;
-    let pieces = if parallel { rayon::current_num_threads() } else { 1 };
+    let parallel = workspace.parallel && m * inner * c >= WORTH_A_THREAD;
+    let threads = if parallel { rayon::current_num_threads() } else { 1 };
     let problem = Problem {
         left,
         right,
         size: [m, inner, c],
         start,
         transposed,
-        pieces,
+        threads,
     };
-    let room = &mut workspace.panels;
+    let rooms = &mut workspace.rooms;
     // SAFETY: a level is current only where the processor has its instructions.
     unsafe {
         match (Level::current(), m) {
-            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, room),
+            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(out, room),
+            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) => problem.run::<F::Avx2, 1, 8>(out, room),
+            (_, 1) => problem.run::<F::Avx2, 1, 8>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 2) => problem.run::<F::Avx2, 2, 4>(out, room),
+            (_, 2) => problem.run::<F::Avx2, 2, 4>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, room),
+            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(out, room),
+            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(out, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, room),
+            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, rooms),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("only x86-64 has other levels"),
         }

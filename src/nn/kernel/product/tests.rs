@@ -92,7 +92,10 @@ fn check_case<F: Float>(case: &Case<F>, shape: [usize; 3], level: Level, workspa
     {
         let mut out = fenced(&case.begin);
         let range = inside(&out);
-        workspace.panels.fill(F::NAN);
+        for room in &mut workspace.rooms {
+            room.left.fill(F::NAN);
+            room.right.fill(F::NAN);
+        }
         (case.product)(a, b, shape, start, &mut out[range.clone()], workspace);
         let same = out[range.clone()]
             .iter()
