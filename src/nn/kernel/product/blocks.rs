@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Start;
 use super::lanes::Lanes;
 use super::pack::{Panels, Right, room_for};
 use super::tile::{Begin, Left, Output, Target, tile};
 use super::{Float, Kernel};
+use super::{Sink, Start};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
@@ -19,6 +19,9 @@ const LEFT_LENGTH: usize = 32 * 1024;
 
 /// Elements of the right side that are packed at once: 256 KiB of f32, another part of the second-level cache.
 const RIGHT_LENGTH: usize = 64 * 1024;
+
+/// Elements of a result that are handed over at once: 64 KiB of f32.
+const HANDED_OVER: usize = 16 * 1024;
 
 /// A left side that lies against the grain is packed where so many panels read it.
 const PANELS_PAY_FOR_LEFT: usize = 8;
@@ -41,6 +44,15 @@ pub(super) struct Problem<'a, F> {
 pub(super) struct Room<F> {
     pub(super) left: Vec<F>,
     pub(super) right: Vec<F>,
+    /// Rows of a result that is handed over.
+    pub(super) result: Vec<F>,
+}
+
+/// What becomes of a result.
+pub(super) enum Destination<'a, F> {
+    Stored(&'a mut [F]),
+    /// Some of its rows each, handed over from top to bottom.
+    Taken(Vec<(Range<usize>, &'a mut dyn Sink<F>)>),
 }
 
 impl<F: Float> Problem<'_, F> {
@@ -52,9 +64,20 @@ impl<F: Float> Problem<'_, F> {
     /// The processor has the instructions of `V`.
     pub(super) unsafe fn run<V: Lanes<F>, const MR: usize, const NV: usize>(
         self,
-        out: &mut [F],
+        destination: Destination<'_, F>,
         rooms: &mut Vec<Room<F>>,
     ) {
+        match destination {
+            // SAFETY: the caller's promise.
+            Destination::Stored(out) => unsafe { self.store::<V, MR, NV>(out, rooms) },
+            // SAFETY: the caller's promise.
+            Destination::Taken(sinks) => unsafe { self.hand_over::<V, MR, NV>(sinks, rooms) },
+        }
+    }
+
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], rooms: &mut Vec<Room<F>>) {
         let [m, _, c] = self.size;
         let width = NV * V::N;
         let (pieces, of_rows) = self.pieces(MR, width);
@@ -85,6 +108,33 @@ impl<F: Float> Problem<'_, F> {
         match pieces {
             1 => work((0, &mut rooms[0])),
             _ => rooms[..pieces].par_iter_mut().enumerate().for_each(work),
+        }
+    }
+
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    unsafe fn hand_over<V: Lanes<F>, const MR: usize, const NV: usize>(
+        self,
+        sinks: Vec<(Range<usize>, &mut dyn Sink<F>)>,
+        rooms: &mut Vec<Room<F>>,
+    ) {
+        if rooms.len() < sinks.len() {
+            rooms.resize_with(sinks.len(), Room::default);
+        }
+        let work = |(room, (rows, sink)): (&mut Room<F>, (Range<usize>, &mut dyn Sink<F>))| {
+            let strip = Strip::<F, V, MR, NV> {
+                problem: self,
+                rows,
+                sink,
+                room,
+                lanes: PhantomData,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { V::dispatch(strip) };
+        };
+        match sinks.len() {
+            1 => rooms.iter_mut().zip(sinks).for_each(work),
+            _ => rooms.par_iter_mut().zip(sinks).for_each(work),
         }
     }
 
@@ -141,20 +191,65 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Piece<'
                     true => 4 * MR,
                     false => (LEFT_LENGTH / inner.len().max(1)).max(MR),
                 };
+                let highest = highest.min(self.rows.len());
+                let mut block = Block::<F, V, MR, NV> {
+                    problem: self.problem,
+                    target: self.target,
+                    target_row: 0,
+                    packed_left: packs_left.then(|| room_for(&mut self.room.left, highest * inner.len())),
+                    inner,
+                    columns: columns.clone(),
+                    panels,
+                    lanes: PhantomData,
+                };
                 for rows in even_parts(self.rows.clone(), highest, 1) {
-                    let block = Block::<F, V, MR, NV> {
-                        problem: self.problem,
-                        target: self.target,
-                        packed_left: packs_left.then(|| room_for(&mut self.room.left, rows.len() * inner.len())),
-                        rows,
-                        inner: inner.clone(),
-                        columns: columns.clone(),
-                        panels,
-                        lanes: PhantomData,
-                    };
-                    block.run();
+                    block.run(rows);
                 }
             }
+        }
+    }
+}
+
+/// Some rows of the result, which go to a sink.
+struct Strip<'a, F, V, const MR: usize, const NV: usize> {
+    problem: Problem<'a, F>,
+    rows: Range<usize>,
+    sink: &'a mut dyn Sink<F>,
+    room: &'a mut Room<F>,
+    lanes: PhantomData<V>,
+}
+
+impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Strip<'_, F, V, MR, NV> {
+    type Output = ();
+
+    /// As for a [`Piece`], but a few rows are made whole before the next, while they are in the cache.
+    #[inline(always)]
+    fn run(self) {
+        let Problem { left, right, size, .. } = self.problem;
+        let [_, k, c] = size;
+        let width = NV * V::N;
+        let packs_left = left.is_against_the_grain() && c >= PANELS_PAY_FOR_LEFT * width;
+        let packed = right.first_packed(size, width)..c;
+        // SAFETY: only `Problem::hand_over` makes these, with its caller's promise.
+        let panels = unsafe { right.panels::<V>([k, c], 0..k, packed, width, &mut self.room.right) };
+        for rows in even_parts(self.rows, (HANDED_OVER / c).max(1).next_multiple_of(MR), MR) {
+            let result = room_for(&mut self.room.result, rows.len() * c);
+            let target = Target::new(result);
+            for inner in even_parts(0..k.max(1), PANEL_LENGTH / width, 1) {
+                let inner = inner.start..inner.end.min(k);
+                let mut block = Block::<F, V, MR, NV> {
+                    problem: self.problem,
+                    target,
+                    target_row: rows.start,
+                    packed_left: packs_left.then(|| room_for(&mut self.room.left, rows.len() * inner.len())),
+                    columns: 0..c,
+                    panels: panels.skip(inner.start),
+                    inner,
+                    lanes: PhantomData,
+                };
+                block.run(rows.clone());
+            }
+            self.sink.take(result);
         }
     }
 }
@@ -169,11 +264,12 @@ fn even_parts(range: Range<usize>, most: usize, unit: usize) -> impl Iterator<It
     (0..parts).map(move |part| at(part)..at(part + 1))
 }
 
-/// What a piece works on at a time.
+/// Some columns of the result and a part of the inner index.
 struct Block<'a, F, V, const MR: usize, const NV: usize> {
     problem: Problem<'a, F>,
     target: Target<F>,
-    rows: Range<usize>,
+    /// The row that the target begins with.
+    target_row: usize,
     inner: Range<usize>,
     columns: Range<usize>,
     panels: Panels<'a, F>,
@@ -183,36 +279,36 @@ struct Block<'a, F, V, const MR: usize, const NV: usize> {
 }
 
 impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR, NV> {
-    /// Tiles whose heights differ by at most one: no last tile of a row or two, which would leave units idle.
+    /// Some rows, in tiles whose heights differ by at most one: no last tile of a row or two, which would leave units idle.
     #[inline(always)]
-    fn run(mut self) {
-        let tiles = self.rows.len().div_ceil(MR);
-        let (height, higher) = (self.rows.len() / tiles, self.rows.len() % tiles);
-        let middle = self.rows.start + higher * (height + 1);
+    fn run(&mut self, rows: Range<usize>) {
+        let tiles = rows.len().div_ceil(MR);
+        let (height, higher) = (rows.len() / tiles, rows.len() % tiles);
+        let middle = rows.start + higher * (height + 1);
         for column in self.columns.clone().step_by(NV * V::N) {
-            self.tiles_of_height(height + 1, self.rows.start..middle, column);
-            self.tiles_of_height(height, middle..self.rows.end, column);
+            self.tiles_of_height(height + 1, rows.start, rows.start..middle, column);
+            self.tiles_of_height(height, rows.start, middle..rows.end, column);
         }
     }
 
     #[inline(always)]
-    fn tiles_of_height(&mut self, height: usize, rows: Range<usize>, column: usize) {
+    fn tiles_of_height(&mut self, height: usize, first: usize, rows: Range<usize>, column: usize) {
         // `MR` is known to the compiler: tiles higher than that are not compiled.
         match height {
-            1 => self.tiles::<1>(rows, column),
-            2 if MR >= 2 => self.tiles::<2>(rows, column),
-            3 if MR >= 3 => self.tiles::<3>(rows, column),
-            4 if MR >= 4 => self.tiles::<4>(rows, column),
-            5 if MR >= 5 => self.tiles::<5>(rows, column),
-            6 if MR >= 6 => self.tiles::<6>(rows, column),
-            7 if MR >= 7 => self.tiles::<7>(rows, column),
-            8 if MR >= 8 => self.tiles::<8>(rows, column),
+            1 => self.tiles::<1>(first, rows, column),
+            2 if MR >= 2 => self.tiles::<2>(first, rows, column),
+            3 if MR >= 3 => self.tiles::<3>(first, rows, column),
+            4 if MR >= 4 => self.tiles::<4>(first, rows, column),
+            5 if MR >= 5 => self.tiles::<5>(first, rows, column),
+            6 if MR >= 6 => self.tiles::<6>(first, rows, column),
+            7 if MR >= 7 => self.tiles::<7>(first, rows, column),
+            8 if MR >= 8 => self.tiles::<8>(first, rows, column),
             _ => debug_assert!(rows.is_empty(), "no tile is {height} high"),
         }
     }
 
     #[inline(always)]
-    fn tiles<const HEIGHT: usize>(&mut self, rows: Range<usize>, column: usize) {
+    fn tiles<const HEIGHT: usize>(&mut self, first: usize, rows: Range<usize>, column: usize) {
         let Problem {
             left,
             size: [m, _, c],
@@ -227,7 +323,7 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR
             let left = match &mut self.packed_left {
                 None => left,
                 Some(room) => {
-                    let room = &mut room[(row - self.rows.start) * self.inner.len()..][..HEIGHT * self.inner.len()];
+                    let room = &mut room[(row - first) * self.inner.len()..][..HEIGHT * self.inner.len()];
                     if column == self.columns.start {
                         left.pack::<HEIGHT>(room);
                     }
@@ -235,7 +331,9 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR
                 }
             };
             let output = Output {
-                target: self.target.at(row * strides[0] + column * strides[1]),
+                target: self
+                    .target
+                    .at((row - self.target_row) * strides[0] + column * strides[1]),
                 strides,
                 columns: (c - column).min(NV * V::N),
                 begin: match start {

@@ -44,7 +44,8 @@ impl<F: Float> Right<'_, F> {
     {
         let length = inner.len() * width;
         let room = room_for(room, packed.len().div_ceil(width) * length);
-        for (column, panel) in packed.clone().step_by(width).zip(room.chunks_exact_mut(length.max(1))) {
+        for (index, column) in packed.clone().step_by(width).enumerate() {
+            let panel = &mut room[index * length..][..length];
             let columns = (packed.end - column).min(width);
             match self {
                 // SAFETY: the caller's promise.
@@ -60,6 +61,7 @@ impl<F: Float> Right<'_, F> {
         Panels {
             right: self,
             first: inner.start * c,
+            skipped: 0,
             length,
             packed: room,
             first_packed: packed.start,
@@ -146,6 +148,8 @@ pub(super) struct Panels<'a, F> {
     right: Right<'a, F>,
     /// Where these rows begin in an operand that lies as it is.
     first: usize,
+    /// How many elements of each packed panel come before them.
+    skipped: usize,
     /// Elements of a packed panel.
     length: usize,
     /// The panels from column `first_packed` on.
@@ -156,6 +160,16 @@ pub(super) struct Panels<'a, F> {
 }
 
 impl<'a, F: Float> Panels<'a, F> {
+    /// The same without the first `count` rows.
+    #[inline(always)]
+    pub(super) fn skip(self, count: usize) -> Self {
+        Panels {
+            first: self.first + count * self.c,
+            skipped: self.skipped + count * self.width,
+            ..self
+        }
+    }
+
     /// The panel that starts at `column`.
     #[inline(always)]
     pub(super) fn at(self, column: usize) -> Panel<'a, F> {
@@ -165,7 +179,7 @@ impl<'a, F: Float> Panels<'a, F> {
                 stride: self.c,
             },
             _ => Panel {
-                data: &self.packed[(column - self.first_packed) / self.width * self.length..],
+                data: &self.packed[(column - self.first_packed) / self.width * self.length + self.skipped..],
                 stride: self.width,
             },
         }

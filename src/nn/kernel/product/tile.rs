@@ -130,7 +130,8 @@ pub(super) unsafe fn tile<F: Float, V: Lanes<F>, const MR: usize, const NV: usiz
     output: Output<'_, F>,
 ) {
     assert!(
-        output.columns > 0 && (MR - 1) * output.strides[0] + (output.columns - 1) * output.strides[1] < output.target.length,
+        output.columns > 0
+            && (MR - 1) * output.strides[0] + (output.columns - 1) * output.strides[1] < output.target.length,
         "a tile lies in its result"
     );
     // SAFETY: the caller's promise.
