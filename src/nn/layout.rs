@@ -110,6 +110,15 @@ impl Layout {
         self.places.iter().filter(|place| place.trainable)
     }
 
+    /// Where the trained weights of a layer stand, with the gaps behind them.
+    pub(crate) fn trained_of_layer(&self, layer: usize) -> Range<usize> {
+        let places = self.trainable().filter(|place| place.layer == layer);
+        let ranges = places.map(|place| place.range.start..place.range.end.next_multiple_of(ALIGNMENT));
+        ranges
+            .reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))
+            .unwrap_or_default()
+    }
+
     /// The arrays whose weights are punished for their size.
     pub(crate) fn penalized(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| place.penalty != (0.0, 0.0))

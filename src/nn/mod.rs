@@ -13,6 +13,7 @@ pub mod metric;
 pub mod network;
 pub mod optimizer;
 mod pass;
+mod penalty;
 pub mod rng;
 pub mod schedule;
 pub mod spec;

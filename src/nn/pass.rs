@@ -9,9 +9,10 @@ mod sums;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::kernel::{Float, reduce};
+use super::kernel::Float;
 use super::layer::Operation;
 use super::network::Network;
+use super::optimizer::{OptimizerSpec, OptimizerState};
 use super::rng::Random;
 use super::spec::LossSpec;
 use share::{Rows, Share};
@@ -113,6 +114,33 @@ impl<F: Float> Pass<F> {
         self.parallel = parallel;
     }
 
+    /// Takes a batch through the network and back, and if the loss is finite the optimizer a step further.
+    ///
+    /// Returns the loss. Where nothing forbids it each weight changes as soon as its gradient is known, while both are in
+    /// the cache; the gradients aren't kept then.
+    ///
+    /// # Panics
+    /// If the batch has more rows than the pass was made for.
+    pub(crate) fn train<P>(
+        &mut self,
+        network: &mut Network<F>,
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+        (optimizer, state): (&OptimizerSpec, &mut OptimizerState<F>),
+    ) -> f64
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
+        if !optimizer.clips() && network.layout.penalized().next().is_none() {
+            return self.there_and_back(network, loss, batch, Some((optimizer, state)));
+        }
+        let loss = self.run(network, loss, batch);
+        if loss.is_finite() {
+            optimizer.apply(network, &mut self.gradients, state, self.parallel);
+        }
+        loss
+    }
+
     /// Takes a batch through the network and back.
     ///
     /// Returns the loss: the mean over the rows, penalties included. The gradients are those of this very number;
@@ -124,17 +152,47 @@ impl<F: Float> Pass<F> {
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
+        let loss = self.there_and_back(network, loss, batch, None);
+        loss + network.penalize(&mut self.gradients)
+    }
+
+    /// The loss without penalties.
+    fn there_and_back<P>(
+        &mut self,
+        network: &mut Network<F>,
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+        step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
+    ) -> f64
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
         let total = if self.is_shared(batch.rows) {
-            self.run_shares(network, operations, loss, batch)
+            self.run_shares(network, operations, loss, batch, step)
         } else {
+            let parallel = self.parallel;
             let (mut rows, share, gradients) = self.whole(batch);
             let weights = (&*network.trainable, &mut *network.moving);
-            share.run(operations, weights, loss, &mut rows, batch.random, gradients)
+            let total = share.forward_and_score(operations, weights, loss, &mut rows, batch.random);
+            match step {
+                Some(_) if !total.is_finite() => {}
+                Some((optimizer, state)) => {
+                    let update = optimizer.begin_step(state);
+                    if network.trainable.len() > MOST_WEIGHTS_OF_SHARES {
+                        let part = state.part(&mut network.trainable);
+                        share.backward_and_update(operations, part, &update, &mut rows, gradients);
+                    } else {
+                        share.backward(operations, &network.trainable, &mut rows, gradients);
+                        update.apply(state.part(&mut network.trainable), gradients, parallel);
+                    }
+                }
+                None => share.backward(operations, &network.trainable, &mut rows, gradients),
+            }
+            total
         };
-        let penalty = network.penalize(&mut self.gradients);
-        total / batch.rows as f64 + penalty
+        total / batch.rows as f64
     }
 
     /// Takes a batch through all operations of a pass made for the outputs alone.
@@ -174,10 +232,11 @@ impl<F: Float> Pass<F> {
     /// Each thread takes one share after the other; Σ of the rows' losses.
     fn run_shares<P>(
         &mut self,
-        network: &Network<F>,
+        network: &mut Network<F>,
         operations: &[Operation],
         loss: &LossSpec,
         batch: &Batch<'_, P>,
+        mut step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
     ) -> f64
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
@@ -185,12 +244,13 @@ impl<F: Float> Pass<F> {
         let shares = batch.rows.div_ceil(self.most);
         let size = batch.rows.div_ceil(shares);
         let at_once = self.make_room(network, operations, batch.rows.div_ceil(size));
-        let run = |share: &mut Share<F>, mut rows: Rows<'_, F>, sums: &mut Sums<F>| {
+        let run = |weights: &[F], share: &mut Share<F>, mut rows: Rows<'_, F>, sums: &mut Sums<F>| {
             rows.fill(&batch.fill);
             let random = batch.random.clone().of_share(rows.first / size);
             // What looks at the whole batch has moving averages, and is never shared.
-            let weights = (&*network.trainable, &mut [][..]);
-            sums.loss = share.run(operations, weights, loss, &mut rows, &random, &mut sums.gradients);
+            let moving = &mut [][..];
+            sums.loss = share.forward_and_score(operations, (weights, moving), loss, &mut rows, &random);
+            share.backward(operations, weights, &mut rows, &mut sums.gradients);
         };
         let (inputs, columns) = (self.inputs, self.columns);
         let mut parts = self.weights[..batch.rows]
@@ -216,7 +276,7 @@ impl<F: Float> Pass<F> {
             let next = || queue.lock().expect("taking the next share doesn't panic").next();
             let work = |share: &mut Share<F>| {
                 while let Some((sums, rows)) = next() {
-                    run(share, rows, sums);
+                    run(&network.trainable, share, rows, sums);
                 }
             };
             match self.shares.as_mut_slice() {
@@ -228,11 +288,18 @@ impl<F: Float> Pass<F> {
                 shares => work(&mut shares[0]),
             }
             sums.iter().for_each(|sums| total += sums.loss);
-            if first == 0 {
-                sums::begin_with(&mut self.gradients, sums);
-            } else {
-                sums::add(&mut self.gradients, sums);
-            }
+            let sums = match first {
+                0 => sums::begin_with(&mut self.gradients, sums),
+                _ => sums,
+            };
+            let last = first + at_once * size >= batch.rows && total.is_finite();
+            let mut step = step
+                .take_if(|_| last)
+                .map(|(optimizer, state)| (optimizer.begin_step(state), state));
+            let step = step
+                .as_mut()
+                .map(|(update, state)| (&*update, state.part(&mut network.trainable)));
+            sums::add(&mut self.gradients, sums, 0, step, at_once > 1);
         }
         total
     }
@@ -269,108 +336,5 @@ impl<F: Float> Pass<F> {
     }
 }
 
-impl<F: Float> Network<F> {
-    /// Adds the penalties' gradients and returns the penalties: Σ l1·|w| + l2·w² over the kernels that have them.
-    pub(super) fn penalize(&self, gradients: &mut [F]) -> f64 {
-        for place in self.layout.penalized() {
-            let (l1, twice_l2) = (F::from_f64(place.penalty.0), F::from_f64(2.0 * place.penalty.1));
-            let weights = &self.trainable[place.range.clone()];
-            for (g, &w) in gradients[place.range.clone()].iter_mut().zip(weights) {
-                let sign = if w > F::ZERO { F::ONE } else { F::ZERO } - if w < F::ZERO { F::ONE } else { F::ZERO };
-                *g += l1 * sign + twice_l2 * w;
-            }
-        }
-        self.penalty()
-    }
-
-    /// The penalties alone.
-    pub(super) fn penalty(&self) -> f64 {
-        let of = |weights: &[F], (l1, l2): (f64, f64)| {
-            let size = |block: &[F]| block.iter().map(|w| w.abs().to_f64()).sum::<f64>();
-            let square = |block: &[F]| reduce::sum_of_squares(block).to_f64();
-            weights
-                .chunks(1024)
-                .map(|block| l1 * size(block) + l2 * square(block))
-                .sum::<f64>()
-        };
-        self.layout
-            .penalized()
-            .map(|place| of(&self.trainable[place.range.clone()], place.penalty))
-            .sum()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::nn::rng::Purpose;
-    use crate::nn::spec::{ModelSpec, Plan, Target};
-
-    const ROWS: usize = 11;
-
-    fn plan() -> Plan {
-        let spec = r#"{"layers": [{"type": "dense", "units": 7, "activation": "swish"},
-            {"type": "layer_normalization"}, {"type": "dense", "units": 3, "activation": "softmax"}],
-            "loss": "categorical_crossentropy"}"#;
-        let spec: ModelSpec = serde_json::from_str(spec).unwrap();
-        spec.plan("", 4, Target::Classes(3)).unwrap()
-    }
-
-    /// Loss, gradients and outputs of eleven weighted rows in shares of at most so many.
-    fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
-        let plan = plan();
-        let mut network = Network::initialize(&plan, 3);
-        let random = Random::new(0, Purpose::Dropout, 0, 0);
-        let batch = Batch {
-            rows: ROWS,
-            weighted: true,
-            random: &random,
-            fill: |rows: Range<usize>, room: Room<'_, f64>| {
-                for (place, row) in rows.enumerate() {
-                    (0..4).for_each(|i| room.x[place * 4 + i] = ((row * 4 + i) as f64).sin());
-                    (0..3).for_each(|o| room.y[place * 3 + o] = f64::from(u8::from(row % 3 == o)));
-                    room.weights[place] = 1.0 + row as f64 / 7.0;
-                }
-            },
-        };
-        let operations = network.scored(&plan.loss).to_vec();
-        let mut pass = Pass::in_shares(&network, &operations, ROWS, most);
-        let loss = pass.run(&mut network, &plan.loss, &batch);
-        (loss, pass.gradients().to_vec(), pass.outputs(ROWS).to_vec())
-    }
-
-    #[test]
-    fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
-        let (loss, gradients, outputs) = in_shares_of(ROWS);
-        for most in 1..ROWS {
-            let (found, found_gradients, found_outputs) = in_shares_of(most);
-            assert!((found - loss).abs() < 1e-14, "{found} for {loss} in shares of {most}");
-            assert_eq!(found_outputs, outputs, "shares of {most}");
-            for (found, wanted) in found_gradients.iter().zip(&gradients) {
-                assert!(
-                    (found - wanted).abs() < 1e-13,
-                    "{found} for {wanted} in shares of {most}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn dropout_drops_other_inputs_in_other_shares() {
-        let spec = r#"{"layers": [{"type": "dropout", "rate": 0.5}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
-        let spec: ModelSpec = serde_json::from_str(spec).unwrap();
-        let plan = spec.plan("", 40, Target::Regression).unwrap();
-        let mut network = Network::initialize(&plan, 3);
-        let random = Random::new(0, Purpose::Dropout, 0, 0);
-        let batch = Batch {
-            rows: 2,
-            weighted: false,
-            random: &random,
-            fill: |_: Range<usize>, room: Room<'_, f64>| room.x.fill(1.0),
-        };
-        let operations = network.scored(&plan.loss).to_vec();
-        let mut pass = Pass::in_shares(&network, &operations, 2, 1);
-        pass.run(&mut network, &plan.loss, &batch);
-        assert_ne!(pass.outputs(2)[0], pass.outputs(2)[1]);
-    }
-}
+mod tests;

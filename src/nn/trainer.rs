@@ -253,7 +253,12 @@ impl<F: Float> Trainer<F> {
                 laid.copy(first + rows.start..first + rows.end, order, room);
             },
         };
-        let loss = self.pass.run(&mut self.network, &self.plan.loss, &batch);
+        let loss = if self.options.report_gradient_noise {
+            self.pass.run(&mut self.network, &self.plan.loss, &batch)
+        } else {
+            let step = (&self.plan.optimizer, &mut self.optimizer);
+            self.pass.train(&mut self.network, &self.plan.loss, &batch, step)
+        };
         if !loss.is_finite() {
             return false;
         }
@@ -261,10 +266,10 @@ impl<F: Float> Trainer<F> {
             .add(&self.plan, rows, loss, self.pass.outputs(rows), self.pass.targets(rows));
         if self.options.report_gradient_noise {
             self.epoch.add_gradients(self.pass.gradients());
+            self.plan
+                .optimizer
+                .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
         }
-        self.plan
-            .optimizer
-            .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
         true
     }
 

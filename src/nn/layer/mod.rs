@@ -9,6 +9,8 @@ mod dense;
 mod dropout;
 mod layer_normalization;
 
+use std::ops::Range;
+
 use activate::Activate;
 use batch_normalization::BatchNormalization;
 use dense::Dense;
@@ -17,6 +19,7 @@ use layer_normalization::LayerNormalization;
 
 use super::kernel::{Float, Workspace};
 use super::layout::Layout;
+use super::optimizer::{Part, Update};
 use super::rng::Random;
 use super::spec::Plan;
 use crate::nn::activation::Activation;
@@ -86,6 +89,8 @@ pub(crate) struct Operation {
     pub(crate) layer: usize,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
+    /// Where its weights stand among the trainable ones.
+    weights: Option<Range<usize>>,
     kind: Kind,
 }
 
@@ -104,6 +109,18 @@ pub(crate) struct Context<'a, F> {
     /// All trainable weights.
     pub(crate) weights: &'a [F],
     pub(crate) products: &'a mut Workspace<F>,
+}
+
+/// What an operation needs for its way back, beside the weights.
+pub(crate) struct Way<'a, F> {
+    pub(crate) rows: usize,
+    pub(crate) products: &'a mut Workspace<F>,
+    pub(crate) statistics: &'a [F],
+    pub(crate) trace: &'a mut [F],
+    /// Holds d_y and then d_x.
+    pub(crate) d: &'a mut Turns<F>,
+    /// Whether anybody does: the first operation with weights is spared it.
+    pub(crate) wants_d_x: bool,
 }
 
 fn activate(activation: Activation) -> Option<Kind> {
@@ -127,6 +144,12 @@ impl<F: Float> Turns<F> {
 
     fn swap(&mut self) {
         std::mem::swap(&mut self.now, &mut self.next);
+    }
+}
+
+impl Kind {
+    fn has_weights(&self) -> bool {
+        !matches!(self, Kind::Activate(_) | Kind::Dropout(_))
     }
 }
 
@@ -161,6 +184,7 @@ impl Operation {
                     layer,
                     inputs,
                     outputs: width,
+                    weights: kind.has_weights().then(|| layout.trained_of_layer(layer)),
                     kind,
                 });
             }
@@ -196,27 +220,50 @@ impl Operation {
         }
     }
 
-    /// `d` holds d_y and then d_x, which the first operation is spared; `gradients` gets those of its weights.
-    pub(crate) fn backward<F: Float>(
-        &self,
-        context: &mut Context<'_, F>,
-        statistics: &[F],
-        trace: &mut [F],
-        d: &mut Turns<F>,
-        gradients: &mut [F],
-        wants_d_x: bool,
-    ) {
-        let d_y = &mut d.now[..context.rows * self.outputs];
+    /// `gradients` gets those of its weights.
+    pub(crate) fn backward<F: Float>(&self, weights: &[F], way: Way<'_, F>, gradients: &mut [F]) {
+        let d_y = &mut way.d.now[..way.rows * self.outputs];
+        let mut context = Context {
+            rows: way.rows,
+            weights,
+            products: way.products,
+        };
         match &self.kind {
             Kind::Dense(dense) => {
-                let d_x = wants_d_x.then(|| &mut d.next[..context.rows * self.inputs]);
-                dense.backward(context, trace, d_y, d_x, gradients);
-                d.swap();
+                let d_x = way.wants_d_x.then(|| &mut way.d.next[..way.rows * self.inputs]);
+                dense.backward(&mut context, way.trace, d_y, d_x, gradients);
+                way.d.swap();
             }
-            Kind::Activate(activate) => activate.backward(context.products.is_parallel(), self.outputs, trace, d_y),
-            Kind::BatchNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
-            Kind::LayerNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
-            Kind::Dropout(dropout) => dropout.backward(trace, d_y),
+            Kind::Activate(activate) => {
+                activate.backward(context.products.is_parallel(), self.outputs, way.trace, d_y);
+            }
+            Kind::BatchNormalization(layer) => layer.backward(&mut context, way.statistics, way.trace, d_y, gradients),
+            Kind::LayerNormalization(layer) => layer.backward(&mut context, way.statistics, way.trace, d_y, gradients),
+            Kind::Dropout(dropout) => dropout.backward(way.trace, d_y),
+        }
+    }
+
+    /// Backward, after which its weights are changed. `gradients` is room for those of them.
+    pub(crate) fn backward_and_update<F: Float>(
+        &self,
+        mut all: Part<'_, F>,
+        update: &Update<F>,
+        way: Way<'_, F>,
+        gradients: &mut [F],
+    ) {
+        if let Kind::Dense(dense) = &self.kind
+            && dense.is_large()
+        {
+            let d_x = way.wants_d_x.then(|| &mut way.d.next[..way.rows * self.inputs]);
+            let d_y = &way.d.now[..way.rows * self.outputs];
+            dense.backward_and_update(all, update, (way.rows, way.products), way.trace, d_y, d_x, gradients);
+            way.d.swap();
+            return;
+        }
+        let parallel = way.products.is_parallel();
+        self.backward(all.weights(), way, gradients);
+        if let Some(range) = self.weights.clone() {
+            update.apply(all.slice(range.clone()), &gradients[range], parallel);
         }
     }
 
@@ -286,7 +333,7 @@ impl Operation {
 
     /// Whether training changes it.
     pub(crate) fn has_weights(&self) -> bool {
-        !matches!(self.kind, Kind::Activate(_) | Kind::Dropout(_))
+        self.kind.has_weights()
     }
 
     /// Whether it is the activation that a cross-entropy loss takes into its own arithmetic.

@@ -1,6 +1,7 @@
 //! The optimizers: a configuration, explicit state slots and a pure update.
 
 mod rules;
+mod step;
 mod update;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clip::clip;
 use super::kernel::Float;
 use super::network::Network;
-use rules::{AdadeltaRule, AdagradRule, AdamRule, AdamaxRule, AmsgradRule, MomentumRule, NadamRule, SgdRule};
-use rules::{RmspropRule, integer_power};
-use update::update;
+pub(crate) use update::{Part, Update};
 
 use crate::nn::schedule::{ScheduleOrName, ScheduleSpec};
 use crate::nn::spec::bounds::{boolean, epsilon, factor, factor_or_null, fraction, positive_or_null, rate, share};
@@ -203,6 +202,11 @@ impl<F: Float> OptimizerState<F> {
             .for_each(|(slot, other)| slot.copy_from_slice(other));
     }
 
+    /// All `weights` with what the state holds for them.
+    pub(crate) fn part<'a>(&'a mut self, weights: &'a mut [F]) -> Part<'a, F> {
+        Part::new(weights, &mut self.slots)
+    }
+
     /// Whether it is a state of this optimizer for so many weights.
     pub(crate) fn fits(&self, optimizer: &OptimizerSpec, weights: usize) -> bool {
         self.slots.len() == optimizer.slots() && self.slots.iter().all(|slot| slot.len() == weights)
@@ -243,11 +247,13 @@ impl OptimizerSpec {
         })
     }
 
+    /// Whether one weight's change depends on other weights' gradients, so that it must wait for all.
+    pub(crate) fn clips(&self) -> bool {
+        let common = self.common();
+        common.clipnorm.is_some() || common.clipvalue.is_some() || common.global_clipnorm.is_some()
+    }
+
     /// Clips the gradients and changes the weights by them; `gradients` are used up.
-    ///
-    /// Numerics: constants are worked out in f64 and rounded to F once a step, from decay rates rounded to f32 where
-    /// Keras raises rounded ones to a power: 1 − 0.999 is then 0.00099998713, which shows in the rates of the first steps.
-    /// Source: `keras/src/optimizers/*.py`; the paper's formulas may place epsilon elsewhere.
     pub(crate) fn apply<F: Float>(
         &self,
         network: &mut Network<F>,
@@ -255,136 +261,8 @@ impl OptimizerSpec {
         state: &mut OptimizerState<F>,
         parallel: bool,
     ) {
-        let common = self.common();
-        clip(&common, &network.layout, gradients);
-        let rate = self.rate(state.step);
-        let decay = F::from_f64(common.weight_decay.unwrap_or(0.0) * rate);
-        state.step += 1;
-        let weights = &mut network.trainable[..];
-        let number = F::from_f64;
-        // Past 2³² steps the bias corrections are 1 in any case.
-        let step = u32::try_from(state.step).unwrap_or(u32::MAX);
-        let mut slots = state.slots.iter_mut().map(|slot| &mut slot[..]);
-        let mut slot = || slots.next().expect("a state fits its optimizer");
-        match self {
-            Self::Sgd(spec) if spec.momentum == 0.0 => {
-                update(SgdRule { rate: number(rate) }, decay, weights, gradients, [], parallel);
-            }
-            Self::Sgd(spec) => {
-                let rule = MomentumRule {
-                    rate: number(rate),
-                    momentum: number(rounded(spec.momentum)),
-                    nesterov: spec.nesterov,
-                };
-                update(rule, decay, weights, gradients, [slot()], parallel);
-            }
-            Self::Adam(AdamSpec {
-                beta_1,
-                beta_2,
-                epsilon,
-                amsgrad,
-                ..
-            })
-            | Self::Adamw(AdamwSpec {
-                beta_1,
-                beta_2,
-                epsilon,
-                amsgrad,
-                ..
-            }) => {
-                let left = |beta: f64| 1.0 - integer_power(rounded(beta), step);
-                let correction = left(*beta_2).sqrt() / left(*beta_1);
-                let rule = AdamRule {
-                    rate: number(rate * correction),
-                    take_1: number(1.0 - beta_1),
-                    take_2: number(1.0 - beta_2),
-                    epsilon: number(*epsilon),
-                };
-                match amsgrad {
-                    false => update(rule, decay, weights, gradients, [slot(), slot()], parallel),
-                    true => update(
-                        AmsgradRule(rule),
-                        decay,
-                        weights,
-                        gradients,
-                        [slot(), slot(), slot()],
-                        parallel,
-                    ),
-                }
-            }
-            Self::Nadam(spec) => {
-                let (beta_1, beta_2) = (rounded(spec.beta_1), rounded(spec.beta_2));
-                let momentum = |step: u32| beta_1 * (1.0 - 0.5 * integer_power(rounded(0.96), step));
-                let (now, next) = (momentum(step), momentum(step.saturating_add(1)));
-                state.product *= now;
-                let rule = NadamRule {
-                    rate: number(rate),
-                    take_1: number(1.0 - beta_1),
-                    take_2: number(1.0 - beta_2),
-                    mean_share: number(next / (1.0 - state.product * next)),
-                    gradient_share: number((1.0 - now) / (1.0 - state.product)),
-                    square_share: number(1.0 / (1.0 - integer_power(beta_2, step))),
-                    epsilon: number(spec.epsilon),
-                };
-                update(rule, decay, weights, gradients, [slot(), slot()], parallel);
-            }
-            Self::Adamax(spec) => {
-                let rule = AdamaxRule {
-                    rate: number(rate / (1.0 - integer_power(rounded(spec.beta_1), step))),
-                    take_1: number(1.0 - spec.beta_1),
-                    keep_2: number(spec.beta_2),
-                    epsilon: number(spec.epsilon),
-                };
-                update(rule, decay, weights, gradients, [slot(), slot()], parallel);
-            }
-            Self::Adagrad(spec) => {
-                let rule = AdagradRule {
-                    rate: number(rate),
-                    epsilon: number(spec.epsilon),
-                };
-                update(rule, decay, weights, gradients, [slot()], parallel);
-            }
-            Self::Adadelta(spec) => {
-                let (keep, take) = (number(spec.rho), number(1.0 - spec.rho));
-                let rule = AdadeltaRule {
-                    rate: number(rate),
-                    keep,
-                    take,
-                    epsilon: number(spec.epsilon),
-                };
-                update(rule, decay, weights, gradients, [slot(), slot()], parallel);
-            }
-            Self::Rmsprop(spec) => {
-                let rule = RmspropRule {
-                    rate: number(rate),
-                    keep: number(spec.rho),
-                    take: number(1.0 - spec.rho),
-                    momentum: number(spec.momentum),
-                    epsilon: number(spec.epsilon),
-                };
-                match (spec.momentum > 0.0, spec.centered) {
-                    (false, false) => update(rule, decay, weights, gradients, [slot()], parallel),
-                    (true, false) => {
-                        update(
-                            rule.with_momentum(),
-                            decay,
-                            weights,
-                            gradients,
-                            [slot(), slot()],
-                            parallel,
-                        );
-                    }
-                    (false, true) => update(rule.centered(), decay, weights, gradients, [slot(), slot()], parallel),
-                    (true, true) => {
-                        let rule = rule.centered_with_momentum();
-                        update(rule, decay, weights, gradients, [slot(), slot(), slot()], parallel);
-                    }
-                }
-            }
-        }
+        clip(&self.common(), &network.layout, gradients);
+        let update = self.begin_step(state);
+        update.apply(state.part(&mut network.trainable), gradients, parallel);
     }
-}
-
-fn rounded(constant: f64) -> f64 {
-    f64::from(constant as f32)
 }

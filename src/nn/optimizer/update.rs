@@ -1,56 +1,121 @@
 //! One pass over weights, gradients and slots.
 
+use std::ops::Range;
+
 use crate::nn::kernel::{Float, Kernel, dispatch};
 
 /// What an update does to one weight; must be `#[inline(always)]` and free of branches.
-pub(super) trait Rule<F, const SLOTS: usize>: Copy + Send + Sync {
+pub(super) trait Rule<F, const SLOTS: usize>: Copy + Send + Sync + 'static {
     /// From weight, gradient and slots to the new weight and slots.
     fn at(self, w: F, g: F, slots: [F; SLOTS]) -> (F, [F; SLOTS]);
 }
 
-/// Numbers a thread takes at a time; below twice as many the update stays on one thread.
-const SHARE: usize = 1 << 15;
-/// The flat buffers' length is a multiple of this.
-const LANES: usize = 16;
+/// The most arrays that an optimizer keeps beside the weights.
+const MOST_SLOTS: usize = 3;
 
-/// Updates every weight: first `w ← w − w·decay`, then the rule. Each element depends on itself alone, so that
-/// threads (those of rayon's current pool, if `parallel`) never show in the bits.
-pub(super) fn update<F: Float, R: Rule<F, SLOTS>, const SLOTS: usize>(
-    rule: R,
-    decay: F,
-    weights: &mut [F],
-    gradients: &[F],
-    slots: [&mut [F]; SLOTS],
-    parallel: bool,
-) {
-    if parallel && weights.len() >= 2 * SHARE {
-        let middle = (weights.len() / 2).next_multiple_of(LANES);
-        let (left, right) = weights.split_at_mut(middle);
-        let (left_gradients, right_gradients) = gradients.split_at(middle);
-        let mut right_slots = [const { None }; SLOTS];
-        let mut rest = right_slots.iter_mut();
-        let left_slots = slots.map(|slot| {
-            let (left, right) = slot.split_at_mut(middle);
-            *rest.next().expect("one for each slot") = Some(right);
-            left
-        });
-        let right_slots = right_slots.map(|slot| slot.expect("filled just now"));
-        rayon::join(
-            || update(rule, decay, left, left_gradients, left_slots, true),
-            || update(rule, decay, right, right_gradients, right_slots, true),
-        );
-    } else {
-        dispatch(Update {
-            rule,
-            decay,
+/// Some of the weights with what the optimizer keeps for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Part<'a, F> {
+    weights: &'a mut [F],
+    /// As long as the weights; empty are those that the optimizer hasn't.
+    slots: [&'a mut [F]; MOST_SLOTS],
+}
+
+impl<'a, F: Float> Part<'a, F> {
+    /// All of them.
+    pub(super) fn new(weights: &'a mut [F], slots: &'a mut [Vec<F>]) -> Self {
+        let mut slots = slots.iter_mut();
+        Self {
             weights,
-            gradients,
-            slots,
+            slots: std::array::from_fn(|_| slots.next().map_or(&mut [][..], Vec::as_mut_slice)),
+        }
+    }
+
+    pub(crate) fn weights(&self) -> &[F] {
+        self.weights
+    }
+
+    /// The first `count` of them, and the rest.
+    pub(crate) fn split_at(self, count: usize) -> (Self, Self) {
+        let split = |array: &'a mut [F]| array.split_at_mut(count.min(array.len()));
+        let (weights, other_weights) = split(self.weights);
+        let mut others = [const { None }; MOST_SLOTS];
+        let mut rest = others.iter_mut();
+        let slots = self.slots.map(|slot| {
+            let (slot, other) = split(slot);
+            *rest.next().expect("one for each slot") = Some(other);
+            slot
         });
+        let other = Self {
+            weights: other_weights,
+            slots: others.map(|slot| slot.expect("filled just now")),
+        };
+        (Self { weights, slots }, other)
+    }
+
+    /// Those in a range.
+    pub(crate) fn slice(&mut self, range: Range<usize>) -> Part<'_, F> {
+        let (before, _) = self.reborrow().split_at(range.end);
+        before.split_at(range.start).1
+    }
+
+    /// The same for a while.
+    pub(crate) fn reborrow(&mut self) -> Part<'_, F> {
+        Part {
+            weights: self.weights,
+            slots: self.slots.each_mut().map(|slot| &mut **slot),
+        }
     }
 }
 
-struct Update<'a, F, R, const SLOTS: usize> {
+/// Numbers a thread takes at a time; below twice as many the update stays on one thread.
+const SHARE: usize = 1 << 15;
+const LANES: usize = 16;
+
+/// What a step does to any part of the weights; each depends on its own gradient alone.
+pub(crate) struct Update<F>(Box<Change<F>>);
+
+type Change<F> = dyn Fn(Part<'_, F>, &[F]) + Send + Sync;
+
+impl<F: Float> Update<F> {
+    /// Weights change so many at a time: any part of them has a multiple of it.
+    pub(crate) const LANES: usize = LANES;
+
+    /// First `w ← w − w·decay`, then the rule.
+    pub(super) fn new<R: Rule<F, SLOTS>, const SLOTS: usize>(rule: R, decay: F) -> Self {
+        const { assert!(SLOTS <= MOST_SLOTS) }
+        Self(Box::new(move |part, gradients| {
+            let mut slots = part.slots.into_iter();
+            dispatch(Pass {
+                rule,
+                decay,
+                weights: part.weights,
+                gradients,
+                slots: std::array::from_fn(|_| slots.next().expect("no more than there are")),
+            });
+        }))
+    }
+
+    /// Changes some weights by their gradients; the threads of rayon's current pool, if `parallel`, never show in the bits.
+    ///
+    /// # Panics
+    /// If there are more gradients than weights.
+    pub(crate) fn apply(&self, part: Part<'_, F>, gradients: &[F], parallel: bool) {
+        if parallel && gradients.len() >= 2 * SHARE {
+            let middle = (gradients.len() / 2).next_multiple_of(LANES);
+            let (left, right) = part.split_at(middle);
+            let (left_gradients, right_gradients) = gradients.split_at(middle);
+            rayon::join(
+                || self.apply(left, left_gradients, true),
+                || self.apply(right, right_gradients, true),
+            );
+        } else {
+            self.0(part, gradients);
+        }
+    }
+}
+
+struct Pass<'a, F, R, const SLOTS: usize> {
     rule: R,
     decay: F,
     weights: &'a mut [F],
@@ -58,7 +123,7 @@ struct Update<'a, F, R, const SLOTS: usize> {
     slots: [&'a mut [F]; SLOTS],
 }
 
-impl<F: Float, R: Rule<F, SLOTS>, const SLOTS: usize> Kernel for Update<'_, F, R, SLOTS> {
+impl<F: Float, R: Rule<F, SLOTS>, const SLOTS: usize> Kernel for Pass<'_, F, R, SLOTS> {
     type Output = ();
 
     #[inline(always)]

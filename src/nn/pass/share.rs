@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::Room;
 use crate::nn::kernel::{Float, Workspace};
-use crate::nn::layer::{Context, Operation, Turns};
+use crate::nn::layer::{Context, Operation, Turns, Way};
 use crate::nn::network::Network;
+use crate::nn::optimizer::{Part, Update};
 use crate::nn::rng::Random;
 use crate::nn::spec::LossSpec;
 
@@ -89,28 +90,25 @@ impl<F: Float> Share<F> {
         }
     }
 
-    /// There and back: returns Σ of the rows' losses; `gradients` are laid out as `weights`, the trainable ones.
-    pub(super) fn run(
+    /// Forward: returns Σ of the rows' losses and leaves their gradients for the way back.
+    pub(super) fn forward_and_score(
         &mut self,
         operations: &[Operation],
-        (weights, moving): (&[F], &mut [F]),
+        weights: (&[F], &mut [F]),
         loss: &LossSpec,
         rows: &mut Rows<'_, F>,
         random: &Random,
-        gradients: &mut [F],
     ) -> f64 {
-        self.forward(operations, (weights, moving), rows, random);
+        self.forward(operations, weights, rows, random);
         let size = rows.outputs.len();
-        let loss = loss.score(
+        loss.score(
             [rows.of, size / rows.count()],
             rows.outputs,
             rows.targets,
             rows.weighted.then_some(&*rows.weights),
             &mut self.d.now[..size],
             &mut self.d.next[..size],
-        );
-        self.backward(operations, weights, rows, gradients);
-        loss
+        )
     }
 
     /// The outputs in training mode.
@@ -140,26 +138,59 @@ impl<F: Float> Share<F> {
         }
     }
 
-    fn backward(&mut self, operations: &[Operation], weights: &[F], rows: &mut Rows<'_, F>, gradients: &mut [F]) {
+    /// Backward: `gradients` are laid out as `weights`, the trainable ones.
+    pub(super) fn backward(
+        &mut self,
+        operations: &[Operation],
+        weights: &[F],
+        rows: &mut Rows<'_, F>,
+        gradients: &mut [F],
+    ) {
+        self.descend(operations, rows, |operation, way| {
+            operation.backward(weights, way, gradients)
+        });
+    }
+
+    /// The same, and the weights change: each operation's own as soon as nobody needs the old ones.
+    pub(super) fn backward_and_update(
+        &mut self,
+        operations: &[Operation],
+        mut part: Part<'_, F>,
+        update: &Update<F>,
+        rows: &mut Rows<'_, F>,
+        gradients: &mut [F],
+    ) {
+        self.descend(operations, rows, |operation, way| {
+            operation.backward_and_update(part.reborrow(), update, way, gradients);
+        });
+    }
+
+    fn descend(
+        &mut self,
+        operations: &[Operation],
+        rows: &mut Rows<'_, F>,
+        mut backward: impl FnMut(&Operation, Way<'_, F>),
+    ) {
         // Below the first operation with weights nobody needs a gradient.
         let first = operations
             .iter()
             .position(Operation::has_weights)
             .unwrap_or(operations.len());
         let n = rows.count();
-        let mut context = Context {
-            rows: n,
-            weights,
-            products: &mut self.products,
-        };
         for (index, operation) in operations.iter().enumerate().skip(first).rev() {
             let trace = match index {
                 0 => &mut *rows.x,
                 _ => self.values[index - 1].as_mut_slice(),
             };
-            let trace = &mut trace[..n * operation.inputs];
-            let statistics = &self.statistics[index][..operation.statistics(n)];
-            operation.backward(&mut context, statistics, trace, &mut self.d, gradients, index > first);
+            let way = Way {
+                rows: n,
+                products: &mut self.products,
+                statistics: &self.statistics[index][..operation.statistics(n)],
+                trace: &mut trace[..n * operation.inputs],
+                d: &mut self.d,
+                wants_d_x: index > first,
+            };
+            backward(operation, way);
         }
     }
 }

@@ -1,8 +1,7 @@
 //! What the shares of a batch come to, added up in their order.
 
-use rayon::prelude::*;
-
 use crate::nn::kernel::{Float, reduce};
+use crate::nn::optimizer::{Part, Update};
 
 /// What the rows of a share come to.
 #[derive(Debug)]
@@ -21,28 +20,52 @@ impl<F: Float> Sums<F> {
     }
 }
 
-/// `gradients = Σ shares`, which are used up.
-pub(super) fn begin_with<F: Float>(gradients: &mut Vec<F>, shares: &mut [Sums<F>]) {
-    if let Some((first, others)) = shares.split_first_mut() {
-        std::mem::swap(gradients, &mut first.gradients);
-        add(gradients, others);
-    }
+/// The gradients become those of the first share, which there must be; returns the others.
+pub(super) fn begin_with<'a, F: Float>(gradients: &mut Vec<F>, shares: &'a mut [Sums<F>]) -> &'a mut [Sums<F>] {
+    let (first, others) = shares.split_at_mut(1);
+    std::mem::swap(gradients, &mut first[0].gradients);
+    others
 }
 
 /// Gradients that a thread adds up at a time.
 const AT_ONCE: usize = 4096;
+/// Where the work is split, it is at a multiple of so many.
+const LANES: usize = 16;
 
-/// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares.
+/// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares; then an update of the weights, where
+/// there is one. They begin with element `first` of the shares.
 ///
-/// Several shares are added by the threads of rayon's current pool, which have just left them.
-pub(super) fn add<F: Float>(gradients: &mut [F], shares: &[Sums<F>]) {
-    let add = |(block, gradients): (usize, &mut [F])| {
-        for share in shares {
-            reduce::add(gradients, &share.gradients[block * AT_ONCE..][..gradients.len()]);
+/// If `parallel`, by the threads of rayon's current pool, which have just left the shares.
+pub(super) fn add<F: Float>(
+    gradients: &mut [F],
+    shares: &[Sums<F>],
+    first: usize,
+    step: Option<(&Update<F>, Part<'_, F>)>,
+    parallel: bool,
+) {
+    let length = gradients.len();
+    if length > AT_ONCE {
+        let middle = (length / 2).next_multiple_of(LANES);
+        let (left, right) = gradients.split_at_mut(middle);
+        let (left_step, right_step) = step.map_or((None, None), |(update, part)| {
+            let (left, right) = part.split_at(middle);
+            (Some((update, left)), Some((update, right)))
+        });
+        let left = || add(left, shares, first, left_step, parallel);
+        let right = || add(right, shares, first + middle, right_step, parallel);
+        match parallel {
+            true => drop(rayon::join(left, right)),
+            false => {
+                left();
+                right();
+            }
         }
-    };
-    match shares.len() {
-        0 | 1 => gradients.chunks_mut(AT_ONCE).enumerate().for_each(add),
-        _ => gradients.par_chunks_mut(AT_ONCE).enumerate().for_each(add),
+        return;
+    }
+    for share in shares {
+        reduce::add(gradients, &share.gradients[first..][..length]);
+    }
+    if let Some((update, part)) = step {
+        update.apply(part, gradients, false);
     }
 }

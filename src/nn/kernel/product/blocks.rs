@@ -1,21 +1,30 @@
-//! A product cut into blocks for the caches, pieces for the threads and tiles for the registers.
+//! A product cut into pieces for the threads, blocks for the caches and tiles for the registers.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Start;
 use super::lanes::Lanes;
-use super::pack::{Panels, Right};
-use super::tile::{Begin, Left, Output, tile};
+use super::pack::{Panels, Right, room_for};
+use super::tile::{Begin, Left, Output, Target, tile};
 use super::{Float, Kernel};
+use super::{Sink, Start};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
 
 /// Elements of the left side that are worked on at once: 128 KiB of f32, a part of the second-level cache.
-const ROW_BLOCK_LENGTH: usize = 32 * 1024;
+const LEFT_LENGTH: usize = 32 * 1024;
+
+/// Elements of the right side that are packed at once: 256 KiB of f32, another part of the second-level cache.
+const RIGHT_LENGTH: usize = 64 * 1024;
+
+/// Elements of a result that are handed over at once: 64 KiB of f32.
+const HANDED_OVER: usize = 16 * 1024;
+
+/// A left side that lies against the grain is packed where so many panels read it.
+const PANELS_PAY_FOR_LEFT: usize = 8;
 
 /// `out (m,c) = start + left (m,k) · right (k,c)`, or with `transposed` the same stored as (c,m).
 #[derive(Clone, Copy)]
@@ -26,169 +35,280 @@ pub(super) struct Problem<'a, F> {
     pub(super) size: [usize; 3],
     pub(super) start: Start<'a, F>,
     pub(super) transposed: bool,
-    /// How many threads take part. Not with `transposed`.
-    pub(super) pieces: usize,
+    /// How many threads may take part.
+    pub(super) threads: usize,
+}
+
+/// A thread's room for what it packs.
+#[derive(Debug, Default)]
+pub(super) struct Room<F> {
+    pub(super) left: Vec<F>,
+    pub(super) right: Vec<F>,
+    /// Rows of a result that is handed over.
+    pub(super) result: Vec<F>,
+}
+
+/// What becomes of a result.
+pub(super) enum Destination<'a, F> {
+    Stored(&'a mut [F]),
+    /// Some of its rows each, handed over from top to bottom.
+    Taken(Vec<(Range<usize>, &'a mut dyn Sink<F>)>),
 }
 
 impl<F: Float> Problem<'_, F> {
-    /// With tiles of MR rows and NV registers. All threads read one packing.
+    /// With tiles of MR rows and NV registers.
+    ///
+    /// Each thread packs for itself what its piece of the result needs: no thread waits for another's packing.
     ///
     /// # Safety
     /// The processor has the instructions of `V`.
-    pub(super) unsafe fn run<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], room: &mut Vec<F>) {
-        let [m, k, c] = self.size;
+    pub(super) unsafe fn run<V: Lanes<F>, const MR: usize, const NV: usize>(
+        self,
+        destination: Destination<'_, F>,
+        rooms: &mut Vec<Room<F>>,
+    ) {
+        match destination {
+            // SAFETY: the caller's promise.
+            Destination::Stored(out) => unsafe { self.store::<V, MR, NV>(out, rooms) },
+            // SAFETY: the caller's promise.
+            Destination::Taken(sinks) => unsafe { self.hand_over::<V, MR, NV>(sinks, rooms) },
+        }
+    }
+
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], rooms: &mut Vec<Room<F>>) {
+        let [m, _, c] = self.size;
         let width = NV * V::N;
-        let packed = self.right.packed_panels([m, k, c], width);
-        let length = packed.len() * k * width;
-        if room.len() < length {
-            room.resize(length, F::ZERO);
+        let (pieces, of_rows) = self.pieces(MR, width);
+        if rooms.len() < pieces {
+            rooms.resize_with(pieces, Room::default);
         }
-        let room = &mut room[..length];
-        if length > 0 {
-            let pack = |(p, panel): (usize, &mut [F])| {
-                let column = (packed.start + p) * width;
-                let pack = Pack::<F, V> {
-                    problem: self,
-                    column,
-                    width,
-                    panel,
-                    lanes: PhantomData,
-                };
-                // SAFETY: the caller's promise.
-                unsafe { V::dispatch(pack) };
+        let target = Target::new(out);
+        let work = |(p, room): (usize, &mut Room<F>)| {
+            let part = |length: usize, unit: usize| {
+                let units = length.div_ceil(unit);
+                (units * p / pieces * unit)..(units * (p + 1) / pieces * unit).min(length)
             };
-            if self.pieces > 1 {
-                room.par_chunks_mut(k * width).enumerate().for_each(pack);
-            } else {
-                room.chunks_mut(k * width).enumerate().for_each(pack);
-            }
-        }
-        let panels = Panels {
-            right: self.right,
-            packed: room,
-            first_packed: packed.start,
-            k,
-            c,
-            width,
-        };
-        let work = |rows, out: &mut [F]| {
-            let tiles = Tiles::<F, V, MR, NV> {
+            let (rows, columns) = match of_rows {
+                true => (part(m, 1), 0..c),
+                false => (0..m, part(c, width)),
+            };
+            let piece = Piece::<F, V, MR, NV> {
                 problem: self,
-                panels,
+                target,
                 rows,
-                out,
+                columns,
+                room,
+                lanes: PhantomData,
+            };
+            // SAFETY: the caller's promise; no two pieces have an element in common.
+            unsafe { V::dispatch(piece) };
+        };
+        match pieces {
+            1 => work((0, &mut rooms[0])),
+            _ => rooms[..pieces].par_iter_mut().enumerate().for_each(work),
+        }
+    }
+
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    unsafe fn hand_over<V: Lanes<F>, const MR: usize, const NV: usize>(
+        self,
+        sinks: Vec<(Range<usize>, &mut dyn Sink<F>)>,
+        rooms: &mut Vec<Room<F>>,
+    ) {
+        if rooms.len() < sinks.len() {
+            rooms.resize_with(sinks.len(), Room::default);
+        }
+        let work = |(room, (rows, sink)): (&mut Room<F>, (Range<usize>, &mut dyn Sink<F>))| {
+            let strip = Strip::<F, V, MR, NV> {
+                problem: self,
+                rows,
+                sink,
+                room,
                 lanes: PhantomData,
             };
             // SAFETY: the caller's promise.
-            unsafe { V::dispatch(tiles) };
+            unsafe { V::dispatch(strip) };
         };
-        if self.pieces > 1 {
-            let rows = m.div_ceil(self.pieces);
-            let pieces = out.par_chunks_mut(rows * c).enumerate();
-            pieces.for_each(|(p, out)| work(p * rows..p * rows + out.len() / c, out));
-        } else {
-            work(0..m, out);
+        match sinks.len() {
+            1 => rooms.iter_mut().zip(sinks).for_each(work),
+            _ => rooms.par_iter_mut().zip(sinks).for_each(work),
+        }
+    }
+
+    /// Into how many pieces the result is cut, and whether these are rows, otherwise columns: whichever way more threads
+    /// take part, and if that is the same, they pack less twice.
+    fn pieces(self, height: usize, width: usize) -> (usize, bool) {
+        if self.threads == 1 {
+            return (1, true);
+        }
+        let [m, k, c] = self.size;
+        let of_rows = m.div_ceil(height).min(self.threads);
+        let of_columns = c.div_ceil(width).min(self.threads);
+        let left = if self.left.is_against_the_grain() { m * k } else { 0 };
+        let right = k * c;
+        let less = right + left / of_rows <= left + right / of_columns;
+        match of_rows.cmp(&of_columns).is_gt() || of_rows == of_columns && less {
+            true => (of_rows, true),
+            false => (of_columns, false),
         }
     }
 }
 
-struct Pack<'a, F, V> {
+/// Some rows and columns of the result, tile by tile.
+struct Piece<'a, F, V, const MR: usize, const NV: usize> {
     problem: Problem<'a, F>,
-    column: usize,
-    width: usize,
-    panel: &'a mut [F],
+    target: Target<F>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    room: &'a mut Room<F>,
     lanes: PhantomData<V>,
 }
 
-impl<F: Float, V: Lanes<F>> Kernel for Pack<'_, F, V> {
+impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Piece<'_, F, V, MR, NV> {
     type Output = ();
+
+    /// Blocks of the inner index keep a panel in the first-level cache, blocks of rows and columns keep both sides in
+    /// the second. A block goes on with the chains that the one before it has stored.
     #[inline(always)]
     fn run(self) {
-        let [_, k, c] = self.problem.size;
-        // SAFETY: only `Problem::run` makes these, with its caller's promise.
-        unsafe {
-            self.problem
-                .right
-                .pack::<V>([k, c], self.column, self.width, self.panel)
-        };
-    }
-}
-
-/// Some rows of the result, tile by tile.
-struct Tiles<'a, F, V, const MR: usize, const NV: usize> {
-    problem: Problem<'a, F>,
-    panels: Panels<'a, F>,
-    rows: Range<usize>,
-    out: &'a mut [F],
-    lanes: PhantomData<V>,
-}
-
-impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Tiles<'_, F, V, MR, NV> {
-    type Output = ();
-
-    /// Blocks of the inner index keep a panel in the first-level cache, blocks of rows keep the left side in the
-    /// second. A block goes on with the chains that the one before it has stored.
-    #[inline(always)]
-    fn run(mut self) {
-        let Problem {
-            size: [_, k, c], start, ..
-        } = self.problem;
+        let Problem { left, right, size, .. } = self.problem;
+        let [_, k, c] = size;
         let width = NV * V::N;
-        for inner in even_parts(0..k.max(1), PANEL_LENGTH / width) {
-            let inner = inner.start..inner.end.min(k);
-            self.problem.start = if inner.start == 0 { start } else { Start::Continue };
-            let small = k * c <= PANEL_LENGTH;
-            let most = if small {
-                4 * MR
-            } else {
-                (ROW_BLOCK_LENGTH / inner.len().max(1)).max(MR)
-            };
-            for rows in even_parts(self.rows.clone(), most) {
-                for column in (0..c).step_by(width) {
-                    self.column_of_tiles(inner.clone(), rows.clone(), column);
+        let longest = PANEL_LENGTH / width;
+        let widest = (RIGHT_LENGTH / longest.min(k.max(1))).next_multiple_of(width);
+        let packs_left = left.is_against_the_grain() && self.columns.len() >= PANELS_PAY_FOR_LEFT * width;
+        let first_packed = right.first_packed(size, width);
+        for columns in even_parts(self.columns, widest, width) {
+            for inner in even_parts(0..k.max(1), longest, 1) {
+                let inner = inner.start..inner.end.min(k);
+                let packed = columns.start.max(first_packed).min(columns.end)..columns.end;
+                // SAFETY: only `Problem::run` makes these, with its caller's promise.
+                let panels = unsafe { right.panels::<V>([k, c], inner.clone(), packed, width, &mut self.room.right) };
+                let highest = match k * c <= PANEL_LENGTH {
+                    true => 4 * MR,
+                    false => (LEFT_LENGTH / inner.len().max(1)).max(MR),
+                };
+                let highest = highest.min(self.rows.len());
+                let mut block = Block::<F, V, MR, NV> {
+                    problem: self.problem,
+                    target: self.target,
+                    target_row: 0,
+                    packed_left: packs_left.then(|| room_for(&mut self.room.left, highest * inner.len())),
+                    inner,
+                    columns: columns.clone(),
+                    panels,
+                    lanes: PhantomData,
+                };
+                for rows in even_parts(self.rows.clone(), highest, 1) {
+                    block.run(rows);
                 }
             }
         }
     }
 }
 
-/// Cuts a range into as few parts of at most `most` as possible, whose lengths differ by at most one.
+/// Some rows of the result, which go to a sink.
+struct Strip<'a, F, V, const MR: usize, const NV: usize> {
+    problem: Problem<'a, F>,
+    rows: Range<usize>,
+    sink: &'a mut dyn Sink<F>,
+    room: &'a mut Room<F>,
+    lanes: PhantomData<V>,
+}
+
+impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Strip<'_, F, V, MR, NV> {
+    type Output = ();
+
+    /// As for a [`Piece`], but a few rows are made whole before the next, while they are in the cache.
+    #[inline(always)]
+    fn run(self) {
+        let Problem { left, right, size, .. } = self.problem;
+        let [_, k, c] = size;
+        let width = NV * V::N;
+        let packs_left = left.is_against_the_grain() && c >= PANELS_PAY_FOR_LEFT * width;
+        let packed = right.first_packed(size, width)..c;
+        // SAFETY: only `Problem::hand_over` makes these, with its caller's promise.
+        let panels = unsafe { right.panels::<V>([k, c], 0..k, packed, width, &mut self.room.right) };
+        for rows in even_parts(self.rows, (HANDED_OVER / c).max(1).next_multiple_of(MR), MR) {
+            let result = room_for(&mut self.room.result, rows.len() * c);
+            let target = Target::new(result);
+            for inner in even_parts(0..k.max(1), PANEL_LENGTH / width, 1) {
+                let inner = inner.start..inner.end.min(k);
+                let mut block = Block::<F, V, MR, NV> {
+                    problem: self.problem,
+                    target,
+                    target_row: rows.start,
+                    packed_left: packs_left.then(|| room_for(&mut self.room.left, rows.len() * inner.len())),
+                    columns: 0..c,
+                    panels: panels.skip(inner.start),
+                    inner,
+                    lanes: PhantomData,
+                };
+                block.run(rows.clone());
+            }
+            self.sink.take(result);
+        }
+    }
+}
+
+/// Cuts a range into as few parts of at most `most` as possible, of whole units but for the last, whose lengths differ by
+/// at most one unit.
 #[inline(always)]
-fn even_parts(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let parts = range.len().div_ceil(most);
-    let at = move |part: usize| range.start + range.len() * part / parts;
+fn even_parts(range: Range<usize>, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+    let units = range.len().div_ceil(unit);
+    let parts = units.div_ceil(most / unit);
+    let at = move |part: usize| (range.start + units * part / parts * unit).min(range.end);
     (0..parts).map(move |part| at(part)..at(part + 1))
 }
 
-impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Tiles<'_, F, V, MR, NV> {
-    /// Tiles whose heights differ by at most one: no last tile of a row or two, which would leave units idle.
+/// Some columns of the result and a part of the inner index.
+struct Block<'a, F, V, const MR: usize, const NV: usize> {
+    problem: Problem<'a, F>,
+    target: Target<F>,
+    /// The row that the target begins with.
+    target_row: usize,
+    inner: Range<usize>,
+    columns: Range<usize>,
+    panels: Panels<'a, F>,
+    /// Room for the left side, where packing it pays.
+    packed_left: Option<&'a mut [F]>,
+    lanes: PhantomData<V>,
+}
+
+impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR, NV> {
+    /// Some rows, in tiles whose heights differ by at most one: no last tile of a row or two, which would leave units idle.
     #[inline(always)]
-    fn column_of_tiles(&mut self, inner: Range<usize>, rows: Range<usize>, column: usize) {
+    fn run(&mut self, rows: Range<usize>) {
         let tiles = rows.len().div_ceil(MR);
         let (height, higher) = (rows.len() / tiles, rows.len() % tiles);
         let middle = rows.start + higher * (height + 1);
-        self.tiles_of_height(height + 1, inner.clone(), rows.start..middle, column);
-        self.tiles_of_height(height, inner, middle..rows.end, column);
+        for column in self.columns.clone().step_by(NV * V::N) {
+            self.tiles_of_height(height + 1, rows.start, rows.start..middle, column);
+            self.tiles_of_height(height, rows.start, middle..rows.end, column);
+        }
     }
 
     #[inline(always)]
-    fn tiles_of_height(&mut self, height: usize, inner: Range<usize>, rows: Range<usize>, column: usize) {
+    fn tiles_of_height(&mut self, height: usize, first: usize, rows: Range<usize>, column: usize) {
         // `MR` is known to the compiler: tiles higher than that are not compiled.
         match height {
-            1 => self.tiles::<1>(inner, rows, column),
-            2 if MR >= 2 => self.tiles::<2>(inner, rows, column),
-            3 if MR >= 3 => self.tiles::<3>(inner, rows, column),
-            4 if MR >= 4 => self.tiles::<4>(inner, rows, column),
-            5 if MR >= 5 => self.tiles::<5>(inner, rows, column),
-            6 if MR >= 6 => self.tiles::<6>(inner, rows, column),
-            7 if MR >= 7 => self.tiles::<7>(inner, rows, column),
-            8 if MR >= 8 => self.tiles::<8>(inner, rows, column),
+            1 => self.tiles::<1>(first, rows, column),
+            2 if MR >= 2 => self.tiles::<2>(first, rows, column),
+            3 if MR >= 3 => self.tiles::<3>(first, rows, column),
+            4 if MR >= 4 => self.tiles::<4>(first, rows, column),
+            5 if MR >= 5 => self.tiles::<5>(first, rows, column),
+            6 if MR >= 6 => self.tiles::<6>(first, rows, column),
+            7 if MR >= 7 => self.tiles::<7>(first, rows, column),
+            8 if MR >= 8 => self.tiles::<8>(first, rows, column),
             _ => debug_assert!(rows.is_empty(), "no tile is {height} high"),
         }
     }
 
     #[inline(always)]
-    fn tiles<const HEIGHT: usize>(&mut self, inner: Range<usize>, rows: Range<usize>, column: usize) {
+    fn tiles<const HEIGHT: usize>(&mut self, first: usize, rows: Range<usize>, column: usize) {
         let Problem {
             left,
             size: [m, _, c],
@@ -197,21 +317,35 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Tiles<'_, F, V, MR
             ..
         } = self.problem;
         let strides = if transposed { [1, m] } else { [c, 1] };
-        let panel = self.panels.at(column, inner.start);
+        let panel = self.panels.at(column);
         for row in rows.step_by(HEIGHT) {
+            let left = left.at(row, self.inner.start);
+            let left = match &mut self.packed_left {
+                None => left,
+                Some(room) => {
+                    let room = &mut room[(row - first) * self.inner.len()..][..HEIGHT * self.inner.len()];
+                    if column == self.columns.start {
+                        left.pack::<HEIGHT>(room);
+                    }
+                    Left::columns(room, HEIGHT)
+                }
+            };
             let output = Output {
-                out: &mut self.out[(row - self.rows.start) * strides[0] + column * strides[1]..],
+                target: self
+                    .target
+                    .at((row - self.target_row) * strides[0] + column * strides[1]),
                 strides,
                 columns: (c - column).min(NV * V::N),
                 begin: match start {
+                    _ if self.inner.start > 0 => Begin::Continue,
                     Start::Zero => Begin::Zero,
                     Start::Row(bias) if transposed => Begin::Column(&bias[row..]),
                     Start::Row(bias) => Begin::Row(&bias[column..]),
                     Start::Continue => Begin::Continue,
                 },
             };
-            // SAFETY: only `Problem::run` makes these, with its caller's promise.
-            unsafe { tile::<F, V, HEIGHT, NV>(inner.len(), left.at(row, inner.start), panel, output) };
+            // SAFETY: only `Problem::run` makes these, with its caller's promises.
+            unsafe { tile::<F, V, HEIGHT, NV>(self.inner.len(), left, panel, output) };
         }
     }
 }

@@ -9,7 +9,7 @@ mod outer;
 mod pack;
 mod tile;
 
-use blocks::Problem;
+use blocks::{Destination, Problem, Room};
 use lanes::Lanes;
 use outer::outer;
 use pack::Right;
@@ -21,7 +21,8 @@ use super::{Float, Kernel, Level};
 /// pays for it may use the threads of rayon's current pool.
 #[derive(Debug, Default)]
 pub struct Workspace<F> {
-    panels: Vec<F>,
+    /// One for each thread that has taken part.
+    rooms: Vec<Room<F>>,
     parallel: bool,
 }
 
@@ -29,7 +30,7 @@ impl<F: Float> Workspace<F> {
     /// Products on this thread only.
     pub fn serial() -> Self {
         Workspace {
-            panels: Vec::new(),
+            rooms: Vec::new(),
             parallel: false,
         }
     }
@@ -37,7 +38,7 @@ impl<F: Float> Workspace<F> {
     /// Products that pay for it are shared out among the threads of rayon's current pool.
     pub fn parallel() -> Self {
         Workspace {
-            panels: Vec::new(),
+            rooms: Vec::new(),
             parallel: true,
         }
     }
@@ -45,6 +46,14 @@ impl<F: Float> Workspace<F> {
     /// Whether products may use the threads of rayon's current pool from now on; the bits stay the same.
     pub fn set_parallel(&mut self, parallel: bool) {
         self.parallel = parallel;
+    }
+
+    /// How many threads may take part in a product of this size.
+    fn threads(&self, [m, k, c]: [usize; 3]) -> usize {
+        match self.parallel && m * k * c >= WORTH_A_THREAD {
+            true => rayon::current_num_threads(),
+            false => 1,
+        }
     }
 
     /// Whether work may be shared out among the threads of rayon's current pool.
@@ -62,6 +71,17 @@ pub enum Start<'a, F> {
     Row(&'a [F]),
     /// From what the result holds: the chains go on.
     Continue,
+}
+
+/// Takes the elements of a result, row by row, instead of memory.
+pub trait Sink<F>: Send {
+    /// The one that takes the first `count`, and the one that takes the rest.
+    fn split_at(self, count: usize) -> (Self, Self)
+    where
+        Self: Sized;
+
+    /// The next elements.
+    fn take(&mut self, elements: &[F]);
 }
 
 /// `out = start + x·w`: (n,i)·(i,o) → (n,o), chains over i.
@@ -112,6 +132,35 @@ pub fn xt_d<F: Float>(
     multiply(left, right, [i, n, o], start, out, workspace);
 }
 
+/// `xᵀ·d` as [`xt_d`] makes it from zero, handed over: each element once, some rows as soon as they are ready.
+///
+/// # Panics
+/// If a slice has not the length its shape says.
+pub fn xt_d_into<F: Float, S: Sink<F>>(x: &[F], d: &[F], [n, i, o]: [usize; 3], sink: S, workspace: &mut Workspace<F>) {
+    assert_eq!((x.len(), d.len()), (n * i, n * o), "shapes of xᵀ·d");
+    let pieces = workspace.threads([i, n, o]).min(i);
+    let mut sinks = Vec::with_capacity(pieces);
+    let mut rest = sink;
+    for p in 0..pieces {
+        let rows = i * p / pieces..i * (p + 1) / pieces;
+        let (sink, others) = rest.split_at(rows.len() * o);
+        sinks.push((rows, sink));
+        rest = others;
+    }
+    let sinks = sinks
+        .iter_mut()
+        .map(|(rows, sink)| (rows.clone(), sink as &mut dyn Sink<F>));
+    let problem = Problem {
+        left: Left::columns(x, i),
+        right: Right::Rows(d),
+        size: [i, n, o],
+        start: Start::Zero,
+        transposed: false,
+        threads: pieces,
+    };
+    run(problem, Destination::Taken(sinks.collect()), workspace);
+}
+
 /// `out = start + d·wᵀ`: (n,o)·(o,i) → (n,i), chains over o.
 ///
 /// # Panics
@@ -142,10 +191,6 @@ fn is_narrow(columns: usize, rows: usize) -> bool {
 }
 
 /// `out (rows,columns) = start + left·right` over `inner`; if narrow, left and right are those of the transpose.
-///
-/// The tile is as large as the level's registers allow: 6×16 f32 for the 16 registers of AVX2 (and the 32 of NEON, half
-/// as wide), 8×32 for AVX-512, 8×16 if there are no more columns; long and flat if there is one row or two, to have
-/// enough chains under way.
 fn multiply<F: Float>(
     left: Left<'_, F>,
     right: Right<'_, F>,
@@ -154,41 +199,47 @@ fn multiply<F: Float>(
     out: &mut [F],
     workspace: &mut Workspace<F>,
 ) {
-    if rows == 0 || columns == 0 {
-        return;
-    }
     if let Start::Row(row) = start {
         assert_eq!(row.len(), columns, "the length of the starting row");
     }
     let transposed = is_narrow(columns, rows);
     let [m, c] = if transposed { [columns, rows] } else { [rows, columns] };
-    let parallel = workspace.parallel && !transposed && m * inner * c >= WORTH_A_THREAD;
-    let pieces = if parallel { rayon::current_num_threads() } else { 1 };
     let problem = Problem {
         left,
         right,
         size: [m, inner, c],
         start,
         transposed,
-        pieces,
+        threads: workspace.threads([m, inner, c]),
     };
-    let room = &mut workspace.panels;
+    run(problem, Destination::Stored(out), workspace);
+}
+
+/// The tile is as large as the level's registers allow: 6×16 f32 for the 16 registers of AVX2 (and the 32 of NEON, half
+/// as wide), 8×32 for AVX-512, 8×16 if there are no more columns; long and flat if there is one row or two, to have
+/// enough chains under way.
+fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_, F>, workspace: &mut Workspace<F>) {
+    let [m, _, c] = problem.size;
+    if m == 0 || c == 0 {
+        return;
+    }
+    let rooms = &mut workspace.rooms;
     // SAFETY: a level is current only where the processor has its instructions.
     unsafe {
         match (Level::current(), m) {
-            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(out, room),
+            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(out, room),
+            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) => problem.run::<F::Avx2, 1, 8>(out, room),
+            (_, 1) => problem.run::<F::Avx2, 1, 8>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (_, 2) => problem.run::<F::Avx2, 2, 4>(out, room),
+            (_, 2) => problem.run::<F::Avx2, 2, 4>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(out, room),
+            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(out, room),
+            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(destination, rooms),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(out, room),
+            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(destination, rooms),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("only x86-64 has other levels"),
         }
@@ -196,7 +247,7 @@ fn multiply<F: Float>(
 }
 
 /// Multiply-adds from which a second thread pays.
-const WORTH_A_THREAD: usize = 1 << 20;
+const WORTH_A_THREAD: usize = 1 << 19;
 
 #[cfg(test)]
 mod tests;

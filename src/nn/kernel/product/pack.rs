@@ -17,63 +17,113 @@ pub(super) enum Right<'a, F> {
 }
 
 impl<F: Float> Right<'_, F> {
-    /// Which panels must be packed for a product with `m` rows: those that would be read past the end of a row or
-    /// against the grain, and all if that pays.
-    pub(super) fn packed_panels(self, [m, k, c]: [usize; 3], width: usize) -> Range<usize> {
-        let panels = c.div_ceil(width);
+    /// The column from which on panels of a product with `m` rows are packed: those that would be read past the end of a
+    /// row or against the grain, and all if that pays.
+    pub(super) fn first_packed(self, [m, k, c]: [usize; 3], width: usize) -> usize {
         match self {
-            Right::Rows(_) if m < 48 || k * c <= 4096 => c / width..panels,
-            _ => 0..panels,
+            Right::Rows(_) if m < 48 || k * c <= 4096 => c / width * width,
+            _ => 0,
         }
     }
 
-    /// Fills `panel` (k,width) with the columns from `column` on, zeros beyond the last.
+    /// The rows `inner` of a (k,c) operand, ready to be read by tiles; its columns `packed` are packed into `room`.
     ///
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn pack<V: Lanes<F>>(self, [k, c]: [usize; 2], column: usize, width: usize, panel: &mut [F]) {
-        let columns = (c - column).min(width);
-        match self {
-            Right::Rows(data) => {
-                for (to, from) in panel.chunks_exact_mut(width).zip(data.chunks_exact(c)) {
-                    let from = &from[column..column + columns];
-                    if columns == width {
-                        for (to, from) in to.chunks_exact_mut(V::N).zip(from.chunks_exact(V::N)) {
-                            // SAFETY: both have `V::N` elements; the instructions are the caller's promise.
-                            unsafe { V::load(from.as_ptr()).store(to.as_mut_ptr()) };
-                        }
-                    } else {
-                        to[..columns].copy_from_slice(from);
-                        to[columns..].fill(F::ZERO);
-                    }
-                }
+    pub(super) unsafe fn panels<'p, V: Lanes<F>>(
+        self,
+        [k, c]: [usize; 2],
+        inner: Range<usize>,
+        packed: Range<usize>,
+        width: usize,
+        room: &'p mut Vec<F>,
+    ) -> Panels<'p, F>
+    where
+        Self: 'p,
+    {
+        let length = inner.len() * width;
+        let room = room_for(room, packed.len().div_ceil(width) * length);
+        for (index, column) in packed.clone().step_by(width).enumerate() {
+            let panel = &mut room[index * length..][..length];
+            let columns = (packed.end - column).min(width);
+            match self {
+                // SAFETY: the caller's promise.
+                Right::Rows(data) => unsafe {
+                    copy::<F, V>(&data[inner.start * c + column..], c, columns, panel, width);
+                },
+                // SAFETY: the caller's promise.
+                Right::Columns(data) => unsafe {
+                    transpose::<F, V>(&data[column * k + inner.start..], [columns, k], panel, width);
+                },
             }
-            // SAFETY: the caller's promise.
-            Right::Columns(data) => unsafe {
-                transpose::<F, V>(&data[column * k..(column + columns) * k], k, panel, width);
-            },
+        }
+        Panels {
+            right: self,
+            first: inner.start * c,
+            skipped: 0,
+            length,
+            packed: room,
+            first_packed: packed.start,
+            c,
+            width,
         }
     }
 }
 
-/// Writes the transpose of `from`, whose rows are `k` long, into the rows of `to`, `width` long, and zeros behind it.
+/// The first `length` elements of `room`, which grows to hold them.
+#[inline(always)]
+pub(super) fn room_for<F: Float>(room: &mut Vec<F>, length: usize) -> &mut [F] {
+    if room.len() < length {
+        room.resize(length, F::ZERO);
+    }
+    &mut room[..length]
+}
+
+/// Copies the first `columns` of rows that are `stride` long into the rows of `to`, `width` long, and zeros behind them.
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn transpose<F: Float, V: Lanes<F>>(from: &[F], k: usize, to: &mut [F], width: usize) {
-    let rows = from.len() / k;
+unsafe fn copy<F: Float, V: Lanes<F>>(from: &[F], stride: usize, columns: usize, to: &mut [F], width: usize) {
+    for (to, from) in to.chunks_exact_mut(width).zip(from.chunks(stride)) {
+        let from = &from[..columns];
+        if columns == width {
+            for (to, from) in to.chunks_exact_mut(V::N).zip(from.chunks_exact(V::N)) {
+                // SAFETY: both have `V::N` elements; the instructions are the caller's promise.
+                unsafe { V::load(from.as_ptr()).store(to.as_mut_ptr()) };
+            }
+        } else {
+            to[..columns].copy_from_slice(from);
+            to[columns..].fill(F::ZERO);
+        }
+    }
+}
+
+/// Writes the transpose of `from` (rows, to.len()/width), whose rows are `stride` apart, into the rows of `to`, `width`
+/// long, and zeros behind it.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn transpose<F: Float, V: Lanes<F>>(from: &[F], [rows, stride]: [usize; 2], to: &mut [F], width: usize) {
+    let k = to.len() / width;
+    if k == 0 {
+        return;
+    }
     let (block_rows, block_columns) = (rows / V::N * V::N, k / V::N * V::N);
-    assert!(rows <= width && to.len() == k * width, "the size of a panel");
+    assert!(
+        rows <= width && k <= stride && (rows - 1) * stride + k <= from.len(),
+        "the size of a panel"
+    );
     for r in (0..block_rows).step_by(V::N) {
         for c in (0..block_columns).step_by(V::N) {
-            // SAFETY: r + N ≤ rows ≤ width and c + N ≤ k, so the block read ends inside `from` (rows,k), and the one
-            // written inside `to` (k,width); the instructions are the caller's promise.
+            // SAFETY: r + N ≤ rows ≤ width and c + N ≤ k, so the block read ends inside `from`, and the one written
+            // inside `to` (k,width); the instructions are the caller's promise.
             unsafe {
                 V::transpose(
-                    from.as_ptr().add(r * k + c),
-                    k,
+                    from.as_ptr().add(r * stride + c),
+                    stride,
                     to.as_mut_ptr().add(c * width + r),
                     width,
                 )
@@ -86,41 +136,52 @@ unsafe fn transpose<F: Float, V: Lanes<F>>(from: &[F], k: usize, to: &mut [F], w
     for (c, to) in to.chunks_exact_mut(width).enumerate() {
         let first = if c < block_columns { block_rows } else { 0 };
         for r in first..rows {
-            to[r] = from[r * k + c];
+            to[r] = from[r * stride + c];
         }
         to[rows..].fill(F::ZERO);
     }
 }
 
-/// The right operand, ready to be read by tiles.
+/// Some rows of the right operand, ready to be read by tiles.
 #[derive(Clone, Copy)]
 pub(super) struct Panels<'a, F> {
-    pub(super) right: Right<'a, F>,
-    /// The panels from `first_packed` on, each (k,width).
-    pub(super) packed: &'a [F],
-    pub(super) first_packed: usize,
-    pub(super) k: usize,
-    pub(super) c: usize,
-    pub(super) width: usize,
+    right: Right<'a, F>,
+    /// Where these rows begin in an operand that lies as it is.
+    first: usize,
+    /// How many elements of each packed panel come before them.
+    skipped: usize,
+    /// Elements of a packed panel.
+    length: usize,
+    /// The panels from column `first_packed` on.
+    packed: &'a [F],
+    first_packed: usize,
+    c: usize,
+    width: usize,
 }
 
 impl<'a, F: Float> Panels<'a, F> {
-    /// The panel that starts at `column`, from inner index `k` on.
+    /// The same without the first `count` rows.
     #[inline(always)]
-    pub(super) fn at(self, column: usize, k: usize) -> Panel<'a, F> {
-        let panel = column / self.width;
+    pub(super) fn skip(self, count: usize) -> Self {
+        Panels {
+            first: self.first + count * self.c,
+            skipped: self.skipped + count * self.width,
+            ..self
+        }
+    }
+
+    /// The panel that starts at `column`.
+    #[inline(always)]
+    pub(super) fn at(self, column: usize) -> Panel<'a, F> {
         match self.right {
-            Right::Rows(data) if panel < self.first_packed => Panel {
-                data: &data[k * self.c + column..],
+            Right::Rows(data) if column < self.first_packed => Panel {
+                data: &data[self.first + column..],
                 stride: self.c,
             },
-            _ => {
-                let start = ((panel - self.first_packed) * self.k + k) * self.width;
-                Panel {
-                    data: &self.packed[start..],
-                    stride: self.width,
-                }
-            }
+            _ => Panel {
+                data: &self.packed[(column - self.first_packed) / self.width * self.length + self.skipped..],
+                stride: self.width,
+            },
         }
     }
 }

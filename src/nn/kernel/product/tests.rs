@@ -92,7 +92,11 @@ fn check_case<F: Float>(case: &Case<F>, shape: [usize; 3], level: Level, workspa
     {
         let mut out = fenced(&case.begin);
         let range = inside(&out);
-        workspace.panels.fill(F::NAN);
+        for room in &mut workspace.rooms {
+            room.left.fill(F::NAN);
+            room.right.fill(F::NAN);
+            room.result.fill(F::NAN);
+        }
         (case.product)(a, b, shape, start, &mut out[range.clone()], workspace);
         let same = out[range.clone()]
             .iter()
@@ -154,6 +158,50 @@ fn threads_do_not_show_in_the_bits() {
     for threads in [1, 2, 3, 4] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| check::<f32>([131, 97, 113], &mut Workspace::parallel()));
+    }
+}
+
+/// Puts what it takes into its place.
+struct Place<'a, F>(&'a mut [F]);
+
+impl<'a, F: Float> Sink<F> for Place<'a, F> {
+    fn split_at(self, count: usize) -> (Self, Self) {
+        let (first, rest) = self.0.split_at_mut(count);
+        (Place(first), Place(rest))
+    }
+
+    fn take(&mut self, elements: &[F]) {
+        let (now, rest) = std::mem::take(&mut self.0).split_at_mut(elements.len());
+        now.copy_from_slice(elements);
+        self.0 = rest;
+    }
+}
+
+#[test]
+fn what_is_handed_over_is_what_would_be_stored() {
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        for shape @ [n, i, o] in [
+            [1, 40, 16],
+            [7, 5, 16],
+            [64, 130, 272],
+            [300, 70, 528],
+            [0, 3, 16],
+            [2, 1, 20000],
+        ] {
+            let (x, d): (Vec<f32>, Vec<f32>) = (numbers(n * i, 1), numbers(n * o, 2));
+            at_every_level(|level| {
+                let mut workspace = Workspace::parallel();
+                let mut stored = vec![f32::NAN; i * o];
+                let mut taken = stored.clone();
+                pool.install(|| {
+                    xt_d(&x, &d, shape, Start::Zero, &mut stored, &mut workspace);
+                    xt_d_into(&x, &d, shape, Place(&mut taken), &mut workspace);
+                });
+                let same = stored.iter().zip(&taken).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{shape:?} at {level:?} with {threads} threads");
+            });
+        }
     }
 }
 

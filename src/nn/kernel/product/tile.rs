@@ -30,6 +30,20 @@ impl<'a, F: Float> Left<'a, F> {
         }
     }
 
+    /// Whether the inner index jumps from row to row of the matrix.
+    pub(super) fn is_against_the_grain(self) -> bool {
+        self.step > 1
+    }
+
+    /// Fills `to` (k,HEIGHT) with the first HEIGHT rows of an operand whose neighbouring rows lie side by side.
+    #[inline(always)]
+    pub(super) fn pack<const HEIGHT: usize>(self, to: &mut [F]) {
+        debug_assert_eq!(self.row, 1);
+        for (k, to) in to.as_chunks_mut::<HEIGHT>().0.iter_mut().enumerate() {
+            to.copy_from_slice(&self.data[k * self.step..][..HEIGHT]);
+        }
+    }
+
     /// The same from row `r` and inner index `k` on.
     #[inline(always)]
     pub(super) fn at(self, r: usize, k: usize) -> Self {
@@ -45,10 +59,42 @@ pub(super) struct Panel<'a, F> {
     pub(super) stride: usize,
 }
 
+/// A result from some element on, of which several threads write each its own elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target<F> {
+    from: *mut F,
+    length: usize,
+}
+
+// SAFETY: it is only an address; who writes there has promised that no one else does.
+unsafe impl<F: Send> Send for Target<F> {}
+// SAFETY: as above.
+unsafe impl<F: Send> Sync for Target<F> {}
+
+impl<F: Float> Target<F> {
+    pub(super) fn new(result: &mut [F]) -> Self {
+        Target {
+            from: result.as_mut_ptr(),
+            length: result.len(),
+        }
+    }
+
+    /// The same from its element `index` on.
+    #[inline(always)]
+    pub(super) fn at(self, index: usize) -> Self {
+        assert!(index < self.length, "a tile lies in its result");
+        Target {
+            // SAFETY: inside the result.
+            from: unsafe { self.from.add(index) },
+            length: self.length - index,
+        }
+    }
+}
+
 /// Where a tile goes.
 pub(super) struct Output<'a, F> {
     /// The result, from the tile's first element on.
-    pub(super) out: &'a mut [F],
+    pub(super) target: Target<F>,
     /// Distance between rows and between columns.
     pub(super) strides: [usize; 2],
     /// How many columns of the tile the result has.
@@ -74,14 +120,20 @@ const WIDEST: usize = 64;
 /// `out (MR, NV·V::N) = begin + a (MR,k) · b (k, NV·V::N)`.
 ///
 /// # Safety
-/// The processor has the instructions of `V`.
+/// The processor has the instructions of `V`; while this runs the result lives and nobody else reads or writes these
+/// elements of it.
 #[inline(always)]
 pub(super) unsafe fn tile<F: Float, V: Lanes<F>, const MR: usize, const NV: usize>(
     k: usize,
     a: Left<'_, F>,
     b: Panel<'_, F>,
-    mut output: Output<'_, F>,
+    output: Output<'_, F>,
 ) {
+    assert!(
+        output.columns > 0
+            && (MR - 1) * output.strides[0] + (output.columns - 1) * output.strides[1] < output.target.length,
+        "a tile lies in its result"
+    );
     // SAFETY: the caller's promise.
     let mut sums = unsafe { output.begin::<V, MR, NV>() };
     if k > 0 {
@@ -129,14 +181,24 @@ unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *const F) -> [V
 // The sums must stay in registers, so no loop that the compiler can't unroll may index them: what lies over the edge of
 // the result goes through a buffer.
 impl<F: Float> Output<'_, F> {
+    /// The place of an element of the tile.
+    ///
     /// # Safety
-    /// The processor has the instructions of `V`.
+    /// The tile has the element.
+    #[inline(always)]
+    unsafe fn place(&self, r: usize, column: usize) -> *mut F {
+        // SAFETY: the tile lies in its result, as `tile` has seen to.
+        unsafe { self.target.from.add(r * self.strides[0] + column * self.strides[1]) }
+    }
+
+    /// # Safety
+    /// As for [`tile`], which has found the tile inside the result.
     #[inline(always)]
     unsafe fn begin<V: Lanes<F>, const MR: usize, const NV: usize>(&self) -> [[V; NV]; MR] {
         let width = NV * V::N;
         let whole = self.columns == width;
-        let [row, column] = self.strides;
-        // SAFETY: each slice that is read has `width` elements; the instructions are the caller's promise.
+        // SAFETY: each slice that is read has `width` elements, each place is one of the tile's; the rest is the caller's
+        // promise.
         unsafe {
             let mut sums = [[V::splat(F::ZERO); NV]; MR];
             match self.begin {
@@ -152,19 +214,16 @@ impl<F: Float> Output<'_, F> {
                         *sums = [V::splat(bias); NV];
                     }
                 }
-                Begin::Continue if whole && column == 1 => {
+                Begin::Continue if whole && self.strides[1] == 1 => {
                     for (r, sums) in sums.iter_mut().enumerate() {
-                        *sums = load_all(self.out[r * row..][..width].as_ptr());
+                        *sums = load_all(self.place(r, 0));
                     }
                 }
                 Begin::Continue => {
                     let mut edge = [[F::ZERO; WIDEST]; MR];
                     for (r, edge) in edge.iter_mut().enumerate() {
-                        let out = self.out[r * row..].iter().step_by(column);
-                        edge[..self.columns]
-                            .iter_mut()
-                            .zip(out)
-                            .for_each(|(edge, &out)| *edge = out);
+                        let edge = edge[..self.columns].iter_mut().enumerate();
+                        edge.for_each(|(column, edge)| *edge = self.place(r, column).read());
                     }
                     for (sums, edge) in sums.iter_mut().zip(&edge) {
                         *sums = load_all(edge[..width].as_ptr());
@@ -176,25 +235,26 @@ impl<F: Float> Output<'_, F> {
     }
 
     /// # Safety
-    /// The processor has the instructions of `V`.
+    /// As for [`tile`], which has found the tile inside the result.
     #[inline(always)]
-    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(&mut self, sums: [[V; NV]; MR]) {
+    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(&self, sums: [[V; NV]; MR]) {
         let width = NV * V::N;
-        let [row, column] = self.strides;
-        if self.columns == width && column == 1 {
+        if self.columns == width && self.strides[1] == 1 {
             for (r, sums) in sums.into_iter().enumerate() {
-                // SAFETY: the slice has `width` elements; the instructions are the caller's promise.
-                unsafe { store_all(sums, self.out[r * row..][..width].as_mut_ptr()) };
+                // SAFETY: the tile's row has `width` elements side by side; the rest is the caller's promise.
+                unsafe { store_all(sums, self.place(r, 0)) };
             }
         } else {
             let mut edge = [[F::ZERO; WIDEST]; MR];
             for (sums, edge) in sums.into_iter().zip(&mut edge) {
-                // SAFETY: as above.
+                // SAFETY: the buffer has `width` elements; the instructions are the caller's promise.
                 unsafe { store_all(sums, edge[..width].as_mut_ptr()) };
             }
             for (r, edge) in edge.iter().enumerate() {
-                let out = self.out[r * row..].iter_mut().step_by(column);
-                out.zip(&edge[..self.columns]).for_each(|(out, &edge)| *out = edge);
+                for (column, &edge) in edge[..self.columns].iter().enumerate() {
+                    // SAFETY: one of the tile's elements; the rest is the caller's promise.
+                    unsafe { self.place(r, column).write(edge) };
+                }
             }
         }
     }

@@ -1,0 +1,141 @@
+use super::*;
+use crate::nn::rng::Purpose;
+use crate::nn::spec::{ModelSpec, Plan, Target};
+
+const ROWS: usize = 11;
+
+fn plan() -> Plan {
+    let spec = r#"{"layers": [{"type": "dense", "units": 7, "activation": "swish"},
+        {"type": "layer_normalization"}, {"type": "dense", "units": 3, "activation": "softmax"}],
+        "loss": "categorical_crossentropy"}"#;
+    let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+    spec.plan("", 4, Target::Classes(3)).unwrap()
+}
+
+/// Loss, gradients and outputs of eleven weighted rows in shares of at most so many.
+fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
+    let plan = plan();
+    let mut network = Network::initialize(&plan, 3);
+    let random = Random::new(0, Purpose::Dropout, 0, 0);
+    let batch = Batch {
+        rows: ROWS,
+        weighted: true,
+        random: &random,
+        fill: |rows: Range<usize>, room: Room<'_, f64>| {
+            for (place, row) in rows.enumerate() {
+                (0..4).for_each(|i| room.x[place * 4 + i] = ((row * 4 + i) as f64).sin());
+                (0..3).for_each(|o| room.y[place * 3 + o] = f64::from(u8::from(row % 3 == o)));
+                room.weights[place] = 1.0 + row as f64 / 7.0;
+            }
+        },
+    };
+    let operations = network.scored(&plan.loss).to_vec();
+    let mut pass = Pass::in_shares(&network, &operations, ROWS, most);
+    let loss = pass.run(&mut network, &plan.loss, &batch);
+    (loss, pass.gradients().to_vec(), pass.outputs(ROWS).to_vec())
+}
+
+#[test]
+fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
+    let (loss, gradients, outputs) = in_shares_of(ROWS);
+    for most in 1..ROWS {
+        let (found, found_gradients, found_outputs) = in_shares_of(most);
+        assert!((found - loss).abs() < 1e-14, "{found} for {loss} in shares of {most}");
+        assert_eq!(found_outputs, outputs, "shares of {most}");
+        for (found, wanted) in found_gradients.iter().zip(&gradients) {
+            assert!(
+                (found - wanted).abs() < 1e-13,
+                "{found} for {wanted} in shares of {most}"
+            );
+        }
+    }
+}
+
+#[test]
+fn dropout_drops_other_inputs_in_other_shares() {
+    let spec = r#"{"layers": [{"type": "dropout", "rate": 0.5}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
+    let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+    let plan = spec.plan("", 40, Target::Regression).unwrap();
+    let mut network = Network::initialize(&plan, 3);
+    let random = Random::new(0, Purpose::Dropout, 0, 0);
+    let batch = Batch {
+        rows: 2,
+        weighted: false,
+        random: &random,
+        fill: |_: Range<usize>, room: Room<'_, f64>| room.x.fill(1.0),
+    };
+    let operations = network.scored(&plan.loss).to_vec();
+    let mut pass = Pass::in_shares(&network, &operations, 2, 1);
+    pass.run(&mut network, &plan.loss, &batch);
+    assert_ne!(pass.outputs(2)[0], pass.outputs(2)[1]);
+}
+
+/// The trained weights and the optimizer's state after three batches of a network 512-528-16.
+fn trained(
+    optimizer: &str,
+    rows: usize,
+    width: usize,
+    threads: usize,
+    at_once: bool,
+) -> (Vec<f32>, OptimizerState<f32>) {
+    let spec = serde_json::json!({
+        "layers": [{"type": "dense", "units": width, "activation": "relu"}, {"type": "batch_normalization"},
+            {"type": "dense", "units": width}, {"type": "dense", "units": 3, "use_bias": false}],
+        "loss": "mse", "optimizer": optimizer,
+    });
+    let mut spec: ModelSpec = serde_json::from_value(spec).unwrap();
+    if rows > SHARE_ROWS {
+        // What looks at the whole batch is never shared.
+        spec.layers.as_mut().unwrap().remove(1);
+    }
+    let plan = spec.plan("", 512, Target::Columns(Some(3))).unwrap();
+    let mut network = Network::initialize(&plan, 3);
+    let mut state = plan.optimizer.start(&network);
+    let mut pass = Pass::new(&network, &plan.loss, rows);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let random = Random::new(0, Purpose::Dropout, 0, 0);
+    let batch = Batch {
+        rows,
+        weighted: false,
+        random: &random,
+        fill: |rows: Range<usize>, room: Room<'_, f32>| {
+            let first = rows.start;
+            (0..room.x.len()).for_each(|k| room.x[k] = ((first * 512 + k) as f32).sin());
+            (0..room.y.len()).for_each(|k| room.y[k] = ((first * 3 + k) as f32).cos());
+        },
+    };
+    pool.install(|| {
+        pass.set_parallel(threads > 1);
+        for _ in 0..3 {
+            if at_once {
+                pass.train(&mut network, &plan.loss, &batch, (&plan.optimizer, &mut state));
+            } else {
+                pass.run(&mut network, &plan.loss, &batch);
+                plan.optimizer
+                    .apply(&mut network, pass.gradients(), &mut state, threads > 1);
+            }
+        }
+    });
+    (network.trainable.clone(), state)
+}
+
+#[test]
+fn weights_that_change_at_once_change_as_after_the_whole_pass() {
+    for (rows, width) in [(40, 528), (40, 16), (300, 16)] {
+        for optimizer in ["sgd", "adam", "nadam", "adamw"] {
+            let after = trained(optimizer, rows, width, 1, false);
+            for threads in [1, 3] {
+                let found = trained(optimizer, rows, width, threads, true);
+                let bits = |weights: &[f32]| weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
+                assert!(
+                    bits(&found.0) == bits(&after.0),
+                    "{optimizer}, {rows} rows, {width} units, {threads} threads"
+                );
+                assert!(
+                    found.1 == after.1,
+                    "the state of {optimizer}, {rows} rows, {width} units, {threads} threads"
+                );
+            }
+        }
+    }
+}
