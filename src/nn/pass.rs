@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use super::kernel::Float;
 use super::layer::Operation;
 use super::network::Network;
-use super::optimizer::{OptimizerSpec, OptimizerState};
+use super::optimizer::{Changing, OptimizerSpec, OptimizerState};
 use super::rng::Random;
 use super::spec::LossSpec;
 use share::{Rows, Share};
@@ -181,8 +181,8 @@ impl<F: Float> Pass<F> {
                 Some((optimizer, state)) => {
                     let update = optimizer.begin_step(state);
                     if network.trainable.len() > MOST_WEIGHTS_OF_SHARES {
-                        let part = state.part(&mut network.trainable);
-                        share.backward_and_update(operations, part, &update, &mut rows, gradients);
+                        let weights = Changing::new(state.part(&mut network.trainable), &update);
+                        share.backward_and_update(operations, weights, &mut rows, gradients);
                     } else {
                         share.backward(operations, &network.trainable, &mut rows, gradients);
                         update.apply(state.part(&mut network.trainable), gradients, parallel);
@@ -296,10 +296,10 @@ impl<F: Float> Pass<F> {
             let mut step = step
                 .take_if(|_| last)
                 .map(|(optimizer, state)| (optimizer.begin_step(state), state));
-            let step = step
+            let weights = step
                 .as_mut()
-                .map(|(update, state)| (&*update, state.part(&mut network.trainable)));
-            sums::add(&mut self.gradients, sums, 0, step, at_once > 1);
+                .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
+            sums::add(&mut self.gradients, sums, 0, weights, at_once > 1);
         }
         total
     }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::Context;
-use crate::nn::kernel::product::{Sink, Start, d_wt, x_w, xt_d, xt_d_into};
+use crate::nn::kernel::product::{Start, d_wt, x_w, xt_d, xt_d_into};
 use crate::nn::kernel::{Float, Workspace, reduce};
 use crate::nn::layout::Layout;
-use crate::nn::optimizer::{Part, Update};
+use crate::nn::optimizer::{Changing, Update};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dense {
@@ -18,26 +18,6 @@ pub(super) struct Dense {
 
 /// Numbers of a kernel from which on its gradient is used at once.
 const LARGE: usize = 1 << 16;
-
-/// Weights that change as their gradients come.
-struct Updated<'a, F> {
-    part: Part<'a, F>,
-    update: &'a Update<F>,
-}
-
-impl<F: Float> Sink<F> for Updated<'_, F> {
-    fn split_at(self, count: usize) -> (Self, Self) {
-        let (first, rest) = self.part.split_at(count);
-        let update = self.update;
-        (Self { part: first, update }, Self { part: rest, update })
-    }
-
-    fn take(&mut self, gradients: &[F]) {
-        let (now, rest) = std::mem::take(&mut self.part).split_at(gradients.len());
-        self.update.apply(now, gradients, false);
-        self.part = rest;
-    }
-}
 
 impl Dense {
     pub(super) fn new(layer: usize, layout: &Layout) -> Self {
@@ -107,8 +87,7 @@ impl Dense {
     /// [`Self::backward`], and the weights change: of the kernel some rows as soon as their gradient is known.
     pub(super) fn backward_and_update<F: Float>(
         &self,
-        mut all: Part<'_, F>,
-        update: &Update<F>,
+        mut all: Changing<'_, F>,
         (rows, products): (usize, &mut Workspace<F>),
         x: &[F],
         d_y: &[F],
@@ -123,15 +102,12 @@ impl Dense {
             };
             self.input_gradient(&mut context, d_y, d_x);
         }
-        let kernel = Updated {
-            part: all.slice(self.kernel.clone()),
-            update,
-        };
+        let kernel = all.slice(self.kernel.clone());
         xt_d_into(x, d_y, [rows, self.inputs, self.units], kernel, products);
         if let Some(bias) = self.bias.clone() {
+            reduce::column_sums(d_y, &mut gradients[bias.clone()]);
             let bias = bias.start..bias.end.next_multiple_of(Update::<F>::LANES);
-            reduce::column_sums(d_y, &mut gradients[bias.start..][..self.units]);
-            update.apply(all.slice(bias.clone()), &gradients[bias], false);
+            all.slice(bias.clone()).change_by(&gradients[bias], false);
         }
     }
 

@@ -19,7 +19,7 @@ use layer_normalization::LayerNormalization;
 
 use super::kernel::{Float, Workspace};
 use super::layout::Layout;
-use super::optimizer::{Part, Update};
+use super::optimizer::Changing;
 use super::rng::Random;
 use super::spec::Plan;
 use crate::nn::activation::Activation;
@@ -244,26 +244,20 @@ impl Operation {
     }
 
     /// Backward, after which its weights are changed. `gradients` is room for those of them.
-    pub(crate) fn backward_and_update<F: Float>(
-        &self,
-        mut all: Part<'_, F>,
-        update: &Update<F>,
-        way: Way<'_, F>,
-        gradients: &mut [F],
-    ) {
+    pub(crate) fn backward_and_update<F: Float>(&self, mut all: Changing<'_, F>, way: Way<'_, F>, gradients: &mut [F]) {
         if let Kind::Dense(dense) = &self.kind
             && dense.is_large()
         {
             let d_x = way.wants_d_x.then(|| &mut way.d.next[..way.rows * self.inputs]);
             let d_y = &way.d.now[..way.rows * self.outputs];
-            dense.backward_and_update(all, update, (way.rows, way.products), way.trace, d_y, d_x, gradients);
+            dense.backward_and_update(all, (way.rows, way.products), way.trace, d_y, d_x, gradients);
             way.d.swap();
             return;
         }
         let parallel = way.products.is_parallel();
         self.backward(all.weights(), way, gradients);
         if let Some(range) = self.weights.clone() {
-            update.apply(all.slice(range.clone()), &gradients[range], parallel);
+            all.slice(range.clone()).change_by(&gradients[range], parallel);
         }
     }
 

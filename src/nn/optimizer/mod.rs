@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clip::clip;
 use super::kernel::Float;
 use super::network::Network;
-pub(crate) use update::{Part, Update};
+pub(crate) use update::{Changing, Part, Update};
 
 use crate::nn::schedule::{ScheduleOrName, ScheduleSpec};
 use crate::nn::spec::bounds::{boolean, epsilon, factor, factor_or_null, fraction, positive_or_null, rate, share};

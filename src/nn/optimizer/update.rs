@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::nn::kernel::product::Sink;
 use crate::nn::kernel::{Float, Kernel, dispatch};
 
 /// What an update does to one weight; must be `#[inline(always)]` and free of branches.
@@ -31,12 +32,8 @@ impl<'a, F: Float> Part<'a, F> {
         }
     }
 
-    pub(crate) fn weights(&self) -> &[F] {
-        self.weights
-    }
-
     /// The first `count` of them, and the rest.
-    pub(crate) fn split_at(self, count: usize) -> (Self, Self) {
+    fn split_at(self, count: usize) -> (Self, Self) {
         let split = |array: &'a mut [F]| array.split_at_mut(count.min(array.len()));
         let (weights, other_weights) = split(self.weights);
         let mut others = [const { None }; MOST_SLOTS];
@@ -53,14 +50,8 @@ impl<'a, F: Float> Part<'a, F> {
         (Self { weights, slots }, other)
     }
 
-    /// Those in a range.
-    pub(crate) fn slice(&mut self, range: Range<usize>) -> Part<'_, F> {
-        let (before, _) = self.reborrow().split_at(range.end);
-        before.split_at(range.start).1
-    }
-
     /// The same for a while.
-    pub(crate) fn reborrow(&mut self) -> Part<'_, F> {
+    fn reborrow(&mut self) -> Part<'_, F> {
         Part {
             weights: self.weights,
             slots: self.slots.each_mut().map(|slot| &mut **slot),
@@ -112,6 +103,53 @@ impl<F: Float> Update<F> {
         } else {
             self.0(part, gradients);
         }
+    }
+}
+
+/// Weights that an update is to change.
+pub(crate) struct Changing<'a, F> {
+    part: Part<'a, F>,
+    update: &'a Update<F>,
+}
+
+impl<'a, F: Float> Changing<'a, F> {
+    pub(crate) fn new(part: Part<'a, F>, update: &'a Update<F>) -> Self {
+        Self { part, update }
+    }
+
+    /// As they are now.
+    pub(crate) fn weights(&self) -> &[F] {
+        self.part.weights
+    }
+
+    /// Those in a range.
+    pub(crate) fn slice(&mut self, range: Range<usize>) -> Changing<'_, F> {
+        let (before, _) = self.part.reborrow().split_at(range.end);
+        Changing::new(before.split_at(range.start).1, self.update)
+    }
+
+    /// The same for a while.
+    pub(crate) fn reborrow(&mut self) -> Changing<'_, F> {
+        Changing::new(self.part.reborrow(), self.update)
+    }
+
+    /// See [`Update::apply`].
+    pub(crate) fn change_by(self, gradients: &[F], parallel: bool) {
+        self.update.apply(self.part, gradients, parallel);
+    }
+}
+
+/// As their gradients come.
+impl<F: Float> Sink<F> for Changing<'_, F> {
+    fn split_at(self, count: usize) -> (Self, Self) {
+        let (first, rest) = self.part.split_at(count);
+        (Self::new(first, self.update), Self::new(rest, self.update))
+    }
+
+    fn take(&mut self, gradients: &[F]) {
+        let (now, rest) = std::mem::take(&mut self.part).split_at(gradients.len());
+        self.update.apply(now, gradients, false);
+        self.part = rest;
     }
 }
 

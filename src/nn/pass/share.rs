@@ -8,7 +8,7 @@ use super::Room;
 use crate::nn::kernel::{Float, Workspace};
 use crate::nn::layer::{Context, Operation, Turns, Way};
 use crate::nn::network::Network;
-use crate::nn::optimizer::{Part, Update};
+use crate::nn::optimizer::Changing;
 use crate::nn::rng::Random;
 use crate::nn::spec::LossSpec;
 
@@ -155,13 +155,12 @@ impl<F: Float> Share<F> {
     pub(super) fn backward_and_update(
         &mut self,
         operations: &[Operation],
-        mut part: Part<'_, F>,
-        update: &Update<F>,
+        mut all: Changing<'_, F>,
         rows: &mut Rows<'_, F>,
         gradients: &mut [F],
     ) {
         self.descend(operations, rows, |operation, way| {
-            operation.backward_and_update(part.reborrow(), update, way, gradients);
+            operation.backward_and_update(all.reborrow(), way, gradients);
         });
     }
 

@@ -1,7 +1,8 @@
 //! What the shares of a batch come to, added up in their order.
 
+use crate::nn::kernel::product::Sink;
 use crate::nn::kernel::{Float, reduce};
-use crate::nn::optimizer::{Part, Update};
+use crate::nn::optimizer::Changing;
 
 /// What the rows of a share come to.
 #[derive(Debug)]
@@ -40,19 +41,16 @@ pub(super) fn add<F: Float>(
     gradients: &mut [F],
     shares: &[Sums<F>],
     first: usize,
-    step: Option<(&Update<F>, Part<'_, F>)>,
+    weights: Option<Changing<'_, F>>,
     parallel: bool,
 ) {
     let length = gradients.len();
     if length > AT_ONCE {
         let middle = (length / 2).next_multiple_of(LANES);
         let (left, right) = gradients.split_at_mut(middle);
-        let (left_step, right_step) = step.map_or((None, None), |(update, part)| {
-            let (left, right) = part.split_at(middle);
-            (Some((update, left)), Some((update, right)))
-        });
-        let left = || add(left, shares, first, left_step, parallel);
-        let right = || add(right, shares, first + middle, right_step, parallel);
+        let (left_weights, right_weights) = weights.map(|weights| weights.split_at(middle)).unzip();
+        let left = || add(left, shares, first, left_weights, parallel);
+        let right = || add(right, shares, first + middle, right_weights, parallel);
         match parallel {
             true => drop(rayon::join(left, right)),
             false => {
@@ -65,7 +63,7 @@ pub(super) fn add<F: Float>(
     for share in shares {
         reduce::add(gradients, &share.gradients[first..][..length]);
     }
-    if let Some((update, part)) = step {
-        update.apply(part, gradients, false);
+    if let Some(weights) = weights {
+        weights.change_by(gradients, false);
     }
 }
