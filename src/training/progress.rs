@@ -18,6 +18,9 @@ use crate::store::{Claim, Hold, Outcome, ProgressUpdate, Settled, Store, StoreEr
 const FIRST_WRITE_AFTER: Duration = Duration::from_millis(100);
 /// A commit costs milliseconds of a disk that all jobs share.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// So many epochs don't wait for that: to write those of a second of a small network in one go takes a core from the
+/// serving threads for ten milliseconds.
+const MANY_EPOCHS: usize = 1000;
 /// When a write failed: a full disk is not emptied in a moment.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// News wait so long for others: a small network has ten thousand epochs a second, and to be woken for each takes more
@@ -108,13 +111,16 @@ impl Recorder<'_> {
             let listens = pending.epochs.len() < PENDING_EPOCHS || self.flag.wish() != Wish::GoOn;
             tokio::select! {
                 count = news.recv_many(&mut told, CHANNEL_CAPACITY), if listens => {
+                    let before = pending.epochs.len();
                     if let Some(ending) = pending.take_in(told.drain(..)) {
                         break ending;
                     }
                     if count == 0 {
                         break Ending::internal("the training thread vanished");
                     }
-                    if std::mem::take(&mut pending.urgent) {
+                    // Once: what could not be written waits for its next try.
+                    let many = before < MANY_EPOCHS && pending.epochs.len() >= MANY_EPOCHS;
+                    if std::mem::take(&mut pending.urgent) || many {
                         due = Instant::now();
                     }
                     sleep(LISTEN_EVERY).await;
