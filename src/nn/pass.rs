@@ -9,7 +9,7 @@ mod sums;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::kernel::{Float, reduce};
+use super::kernel::{Float, Stop, reduce};
 use super::layer::Operation;
 use super::network::Network;
 use super::rng::Random;
@@ -49,6 +49,7 @@ pub(crate) struct Pass<F> {
     /// One for each share between two meetings.
     sums: Vec<Sums<F>>,
     parallel: bool,
+    stop: Stop,
 }
 
 /// What a pass runs on.
@@ -100,7 +101,21 @@ impl<F: Float> Pass<F> {
             shares: vec![Share::new(network, operations, most)],
             sums: Vec::new(),
             parallel: false,
+            stop: Stop::default(),
         }
+    }
+
+    /// Runs are given up soon after `stop` is asked for. What such a run returns and leaves means nothing, the moving
+    /// averages included.
+    pub(crate) fn heed(&mut self, stop: Stop) {
+        for share in &mut self.shares {
+            share.products.heed(stop.clone());
+        }
+        self.stop = stop;
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Whether batches of so many rows go in several shares.
@@ -208,12 +223,16 @@ impl<F: Float> Pass<F> {
                 weights,
                 weighted: batch.weighted,
             });
+        let stop = &self.stop;
         let mut total = 0.0;
         for first in (0..batch.rows).step_by(at_once * size) {
             let left = (batch.rows - first).div_ceil(size);
             let sums = &mut self.sums[..at_once.min(left)];
             let queue = Mutex::new(sums.iter_mut().zip(&mut parts));
-            let next = || queue.lock().expect("taking the next share doesn't panic").next();
+            let next = || match stop.is_asked() {
+                true => None,
+                false => queue.lock().expect("taking the next share doesn't panic").next(),
+            };
             let work = |share: &mut Share<F>| {
                 while let Some((sums, rows)) = next() {
                     run(share, rows, sums);
@@ -245,7 +264,9 @@ impl<F: Float> Pass<F> {
             threads => shares.min(threads.max(SHARES_BETWEEN_MEETINGS)),
         };
         while self.shares.len() < threads.min(shares) {
-            self.shares.push(Share::new(network, operations, self.most));
+            let mut share = Share::new(network, operations, self.most);
+            share.products.heed(self.stop.clone());
+            self.shares.push(share);
         }
         while self.sums.len() < at_once {
             self.sums.push(Sums::new(network.trainable.len()));

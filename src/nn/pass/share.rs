@@ -131,6 +131,9 @@ impl<F: Float> Share<F> {
             rows.outputs.copy_from_slice(rows.x);
         }
         for (index, operation) in operations.iter().enumerate() {
+            if context.products.is_stopped() {
+                return;
+            }
             let (before, after) = self.values.split_at_mut(index);
             let x = before.last_mut().map_or(&mut *rows.x, Vec::as_mut_slice);
             let y = after.first_mut().map_or(&mut *rows.outputs, Vec::as_mut_slice);
@@ -153,6 +156,9 @@ impl<F: Float> Share<F> {
             products: &mut self.products,
         };
         for (index, operation) in operations.iter().enumerate().skip(first).rev() {
+            if context.products.is_stopped() {
+                return;
+            }
             let trace = match index {
                 0 => &mut *rows.x,
                 _ => self.values[index - 1].as_mut_slice(),

@@ -9,7 +9,7 @@ use super::Start;
 use super::lanes::Lanes;
 use super::pack::{Panels, Right};
 use super::tile::{Begin, Left, Output, tile};
-use super::{Float, Kernel};
+use super::{Float, Kernel, Stop};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
@@ -28,6 +28,8 @@ pub(super) struct Problem<'a, F> {
     pub(super) transposed: bool,
     /// How many threads take part. Not with `transposed`.
     pub(super) pieces: usize,
+    /// Looked at before every block of rows.
+    pub(super) stop: Option<&'a Stop>,
 }
 
 impl<F: Float> Problem<'_, F> {
@@ -144,6 +146,9 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Tiles<'
                 (ROW_BLOCK_LENGTH / inner.len().max(1)).max(MR)
             };
             for rows in even_parts(self.rows.clone(), most) {
+                if self.problem.stop.is_some_and(Stop::is_asked) {
+                    return;
+                }
                 for column in (0..c).step_by(width) {
                     self.column_of_tiles(inner.clone(), rows.clone(), column);
                 }

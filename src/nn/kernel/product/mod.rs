@@ -15,7 +15,7 @@ use outer::outer;
 use pack::Right;
 use tile::Left;
 
-use super::{Float, Kernel, Level};
+use super::{Float, Kernel, Level, Stop};
 
 /// Room for packed panels, kept by the caller so that no call allocates once it has grown; and whether a product that
 /// pays for it may use the threads of rayon's current pool.
@@ -23,6 +23,7 @@ use super::{Float, Kernel, Level};
 pub struct Workspace<F> {
     panels: Vec<F>,
     parallel: bool,
+    stop: Option<Stop>,
 }
 
 impl<F: Float> Workspace<F> {
@@ -31,6 +32,7 @@ impl<F: Float> Workspace<F> {
         Workspace {
             panels: Vec::new(),
             parallel: false,
+            stop: None,
         }
     }
 
@@ -39,12 +41,23 @@ impl<F: Float> Workspace<F> {
         Workspace {
             panels: Vec::new(),
             parallel: true,
+            stop: None,
         }
     }
 
     /// Whether products may use the threads of rayon's current pool from now on; the bits stay the same.
     pub fn set_parallel(&mut self, parallel: bool) {
         self.parallel = parallel;
+    }
+
+    /// Products are given up, whatever is in their results then, soon after `stop` is asked for.
+    pub fn heed(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+
+    /// Whether what is computed here is to be given up.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_asked)
     }
 
     /// Whether work may be shared out among the threads of rayon's current pool.
@@ -171,6 +184,7 @@ fn multiply<F: Float>(
         start,
         transposed,
         pieces,
+        stop: workspace.stop.as_ref(),
     };
     let room = &mut workspace.panels;
     // SAFETY: a level is current only where the processor has its instructions.
