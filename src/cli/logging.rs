@@ -37,6 +37,9 @@ impl LogArgs {
             .with_context(|| format!("{filter:?} is no log filter"))?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // A line that the disk doesn't take would be complained of on the same stream, whose failing is a panic of
+            // whoever wrote the line.
+            .log_internal_errors(false)
             .with_writer(standard_error()?);
         match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

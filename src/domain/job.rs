@@ -131,7 +131,8 @@ pub struct JobError {
     pub detail: String,
 }
 
-/// What a queued job waits for.
+/// What a queued job waits for: jobs before it in the queue, a worker that is free, the memory that it will need, or the
+/// end of those that train, because it or one of them was there at two crashes of the server in a row and so trains alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {

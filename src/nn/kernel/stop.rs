@@ -35,6 +35,12 @@ impl Stop {
         stop
     }
 
+    /// The same without a look.
+    #[cfg(test)]
+    pub(crate) fn was_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
     #[cfg(test)]
     fn count(&self) {
         let less_one = |left: usize| left.checked_sub(1);

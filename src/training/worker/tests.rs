@@ -135,7 +135,7 @@ async fn a_job_that_is_stopped_inside_of_a_step_ends_as_if_it_had_not_been() {
     let ending = std::thread::scope(|scope| {
         // The step is given up first, and only then does the thread see why.
         scope.spawn(|| {
-            while !flag.stop().is_asked() && !is_over.load(Ordering::Relaxed) {
+            while !flag.stop().was_asked() && !is_over.load(Ordering::Relaxed) {
                 std::thread::yield_now();
             }
             flag.ask(Wish::Pause);
