@@ -163,7 +163,7 @@ impl Workload {
             let start = Instant::now();
             loop {
                 match trainer.step() {
-                    Step::Batch => {}
+                    Step::Batch | Step::Stopped => {}
                     Step::Epoch(report) => loss = report.figures[0].1,
                     Step::Done(_) => break,
                 }

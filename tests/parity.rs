@@ -163,7 +163,7 @@ impl<F: Float> Case<F> {
         let mut trainer = Trainer::new(self.plan.clone(), self.initial.clone(), None, samples, None, options);
         loop {
             match trainer.step() {
-                Step::Batch => {}
+                Step::Batch | Step::Stopped => {}
                 Step::Epoch(report) => {
                     for (name, found) in report.figures {
                         let reference = self.document["history"][&name][report.epoch as usize - 1].as_f64();

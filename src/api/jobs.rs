@@ -76,6 +76,7 @@ impl From<Job> for JobView {
             progress: job.progress,
             queue_position: job.queue_position,
             waiting_for: job.queue_position.map(|position| match position {
+                1 if job.kept_apart => WaitingFor::TrainingAlone,
                 1 => WaitingFor::Worker,
                 _ => WaitingFor::EarlierJobs,
             }),

@@ -59,8 +59,10 @@ pub struct Limits {
     pub event_streams: usize,
     /// The silence after which an event stream sends a comment, so that proxies keep it and dead peers are noticed.
     pub event_keep_alive: Duration,
-    /// Tables that are received at once, to be kept or for predict/csv: each has a temporary file and a buffer of 256 KiB.
+    /// Tables that are received at once to be kept: each has a temporary file and a buffer of 256 KiB.
     pub uploads: usize,
+    /// The same for predict/csv, apart from them: whoever uploads much keeps nobody from predicting.
+    pub predicted_tables: usize,
     /// Requests per second of one key, or of one address without a valid key, of which as many may come at once; 0: as many
     /// as come. More than two cores answer, so that it only stops who would keep several from all others.
     pub requests_per_second: u32,
@@ -114,6 +116,7 @@ impl Default for Limits {
             event_streams: 512,
             event_keep_alive: Duration::from_secs(15),
             uploads: 64,
+            predicted_tables: 64,
             requests_per_second: 50_000,
             connections: 1024,
             head_timeout: Duration::from_secs(20),

@@ -84,8 +84,10 @@ pub struct Parts {
     limits: Arc<Limits>,
     hosts: Arc<AllowedHosts>,
     metrics: Arc<Metrics>,
-    /// Places for tables that are being received.
+    /// Places for tables that are being received to be kept.
     uploads: Arc<Semaphore>,
+    /// The same for predict/csv.
+    predicted_tables: Arc<Semaphore>,
     event_streams: EventStreams,
     /// For the one event stream that reads the store.
     event_readers: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl AppState {
             serving,
             sessions,
             uploads: Arc::new(Semaphore::new(limits.uploads)),
+            predicted_tables: Arc::new(Semaphore::new(limits.predicted_tables)),
             event_streams: EventStreams::new(&limits),
             event_readers: Arc::new(Semaphore::new(1)),
             table_readers: Gate::new(cores, limits.waiting_table_readers),

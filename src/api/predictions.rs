@@ -258,7 +258,7 @@ pub(super) async fn predict_csv(
         encoding: query.encoding.or(table_type.encoding),
         delimiter: query.delimiter,
     };
-    let _place = place(&state)?;
+    let _place = place(&state.predicted_tables)?;
     // The table is received whole before it is answered: many clients read nothing until they have sent everything, and
     // a fault in its last row is still a 422.
     let table = state.store.blobs().scratch(IN_MEMORY_BYTES);

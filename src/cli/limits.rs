@@ -64,7 +64,7 @@ struct JobLimitArgs {
     /// Epochs of a job; each leaves a line of history in the database
     #[arg(long, env = "TRAINYARD_MAX_EPOCHS", value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_epochs: u32,
-    /// Rows a step; a job looks up for cancel and pause only between steps
+    /// Rows a step; what a network makes of them is in memory at once
     #[arg(long, env = "TRAINYARD_MAX_BATCH_SIZE", value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     max_batch_size: u32,
     /// Estimated memory of a job, in MiB, and of all that train at once; a larger one is refused
@@ -167,9 +167,12 @@ struct ConnectionLimits {
         default_value_t = 512
     )]
     max_event_streams_in_all: u16,
-    /// Tables received at once, as uploads and for predict/csv, each with a temporary file; further ones are refused with 503
+    /// Tables received at once as uploads, each with a temporary file; further ones are refused with 503
     #[arg(long, env = "TRAINYARD_MAX_UPLOADS", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     max_uploads: u16,
+    /// The same for predict/csv, apart from them, so that a flood of uploads keeps nobody from predicting
+    #[arg(long, env = "TRAINYARD_MAX_PREDICTED_TABLES", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    max_predicted_tables: u16,
     /// Predictions that wait while every core has one, not counting small ones; further ones are refused with 503
     #[arg(
         long,
@@ -211,6 +214,7 @@ impl LimitArgs {
             tenant_event_streams: self.tenants.max_event_streams.into(),
             event_streams: connections.max_event_streams_in_all.into(),
             uploads: connections.max_uploads.into(),
+            predicted_tables: connections.max_predicted_tables.into(),
             requests_per_second: connections.max_requests_per_second,
             connections: connections.max_connections.into(),
             header_bytes: usize::from(requests.max_header_kib) << 10,

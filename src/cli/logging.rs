@@ -37,7 +37,12 @@ impl LogArgs {
             .parse(filter)
             .with_context(|| format!("{filter:?} is no log filter"))?;
         let (lines, kept) = Lines::to_standard_error().context("standard error can't be written to")?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            // A line that the disk doesn't take would be complained of on the same stream, whose failing is a panic of
+            // whoever wrote the line.
+            .log_internal_errors(false)
+            .with_writer(lines);
         match self.log_format {
             LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
             LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),

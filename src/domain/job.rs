@@ -27,6 +27,11 @@
 //! | cancelling | cancelled | a worker | it has stopped and the model, if any, is stored with the move |
 //! | cancelling | cancelled | the start | after a crash, when there is no checkpoint to make a model from |
 //!
+//! Every job that a worker has when the process ends took part in the crash, and which one caused it nobody can tell. So
+//! the second crash in a row makes a job a suspect: until it has a new checkpoint it trains alone. It starts once no other
+//! has a worker, and while it trains none starts. The third crash, which fails it, is then its own, and its neighbours
+//! are not failed with it.
+//!
 //! "The start" is the next opening of the data directory. Every move is one transaction with the event that tells of it
 //! and all that belongs to it. A worker's move counts only while the job is still its own (owner and fence of its
 //! claim); a crash in the middle of a move is a crash before it.
@@ -126,7 +131,8 @@ pub struct JobError {
     pub detail: String,
 }
 
-/// What a queued job waits for.
+/// What a queued job waits for: jobs before it in the queue, a worker that is free, the memory that it will need, or the
+/// end of those that train, because it or one of them was there at two crashes of the server in a row and so trains alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
@@ -136,6 +142,9 @@ pub enum WaitingFor {
     Worker,
     /// The memory that it will need, which jobs that train have.
     Memory,
+    /// The end of the jobs that train. One of them, or the job itself, was there at two crashes of the server in a row; such
+    /// a job trains alone until its state is stored, so that no other is blamed for a third.
+    TrainingAlone,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +158,8 @@ pub struct Job {
     pub progress: Progress,
     /// From 1 for the job that starts next; `None` when it isn't queued.
     pub queue_position: Option<u64>,
+    /// Whether it is queued and may not train beside what trains, because one of them is suspected of crashes.
+    pub kept_apart: bool,
     /// How often a worker has started it.
     pub attempt: u32,
     pub error: Option<JobError>,

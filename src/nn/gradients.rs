@@ -58,7 +58,9 @@ impl<F: Float> Network<F> {
                 }
             },
         };
-        let loss = pass.run(self, &plan.loss, &batch);
+        let loss = pass
+            .run(self, &plan.loss, &batch)
+            .expect("nobody can ask this pass to stop");
         (
             loss,
             Gradients {

@@ -9,7 +9,7 @@ mod sums;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::kernel::Float;
+use super::kernel::{Float, Stop};
 use super::layer::Operation;
 use super::network::Network;
 use super::optimizer::{Changing, OptimizerSpec, OptimizerState};
@@ -24,6 +24,9 @@ pub(super) const SHARE_ROWS: usize = 128;
 /// Above so many weights a batch is one share: adding up gradients and reading all weights anew for each would cost more
 /// than it brings, and the products of a whole batch are large enough to be shared out themselves.
 pub(super) const MOST_WEIGHTS_OF_SHARES: usize = 1 << 18;
+
+/// Multiply-adds of a way back on which weights change at once, which can't be given up any more: some tenths of a second.
+const MOST_NOT_GIVEN_UP: usize = 1 << 33;
 
 /// How many shares go, where there are not more threads, before these meet and the shares' sums are added up: meeting
 /// costs time, sums cost memory.
@@ -50,6 +53,7 @@ pub(crate) struct Pass<F> {
     /// One for each share between two meetings.
     sums: Vec<Sums<F>>,
     parallel: bool,
+    stop: Stop,
 }
 
 /// What a pass runs on.
@@ -101,7 +105,21 @@ impl<F: Float> Pass<F> {
             shares: vec![Share::new(network, operations, most)],
             sums: Vec::new(),
             parallel: false,
+            stop: Stop::default(),
         }
+    }
+
+    /// Runs are given up soon after `stop` is asked for. What such a run returns and leaves means nothing, the moving
+    /// averages included.
+    pub(crate) fn heed(&mut self, stop: Stop) {
+        for share in &mut self.shares {
+            share.products.heed(Some(stop.clone()));
+        }
+        self.stop = stop;
+    }
+
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Whether batches of so many rows go in several shares.
@@ -116,8 +134,8 @@ impl<F: Float> Pass<F> {
 
     /// Takes a batch through the network and back, and if the loss is finite the optimizer a step further.
     ///
-    /// Returns the loss. Where nothing forbids it each weight changes as soon as its gradient is known, while both are in
-    /// the cache; the gradients aren't kept then.
+    /// Returns the loss; `None` if it was given up, and the weights are the old ones then. Where nothing forbids it each
+    /// weight changes as soon as its gradient is known, while both are in the cache; the gradients aren't kept then.
     ///
     /// # Panics
     /// If the batch has more rows than the pass was made for.
@@ -127,33 +145,33 @@ impl<F: Float> Pass<F> {
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         (optimizer, state): (&OptimizerSpec, &mut OptimizerState<F>),
-    ) -> f64
+    ) -> Option<f64>
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
         if !optimizer.clips() && network.layout.penalized().next().is_none() {
             return self.there_and_back(network, loss, batch, Some((optimizer, state)));
         }
-        let loss = self.run(network, loss, batch);
+        let loss = self.run(network, loss, batch)?;
         if loss.is_finite() {
             optimizer.apply(network, &mut self.gradients, state, self.parallel);
         }
-        loss
+        Some(loss)
     }
 
     /// Takes a batch through the network and back.
     ///
-    /// Returns the loss: the mean over the rows, penalties included. The gradients are those of this very number;
-    /// moving averages advance.
+    /// Returns the loss: the mean over the rows, penalties included; `None` if it was given up. The gradients are those of
+    /// this very number; moving averages advance.
     ///
     /// # Panics
     /// If the batch has more rows than the pass was made for.
-    pub(crate) fn run<P>(&mut self, network: &mut Network<F>, loss: &LossSpec, batch: &Batch<'_, P>) -> f64
+    pub(crate) fn run<P>(&mut self, network: &mut Network<F>, loss: &LossSpec, batch: &Batch<'_, P>) -> Option<f64>
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
-        let loss = self.there_and_back(network, loss, batch, None);
-        loss + network.penalize(&mut self.gradients)
+        let loss = self.there_and_back(network, loss, batch, None)?;
+        Some(loss + network.penalize(&mut self.gradients))
     }
 
     /// The loss without penalties.
@@ -163,36 +181,56 @@ impl<F: Float> Pass<F> {
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
-    ) -> f64
+    ) -> Option<f64>
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
-        let total = if self.is_shared(batch.rows) {
-            self.run_shares(network, operations, loss, batch, step)
-        } else {
-            let parallel = self.parallel;
-            let (mut rows, share, gradients) = self.whole(batch);
-            let weights = (&*network.trainable, &mut *network.moving);
-            let total = share.forward_and_score(operations, weights, loss, &mut rows, batch.random);
-            match step {
-                Some(_) if !total.is_finite() => {}
-                Some((optimizer, state)) => {
-                    let update = optimizer.begin_step(state);
-                    if network.trainable.len() > MOST_WEIGHTS_OF_SHARES {
-                        let weights = Changing::new(state.part(&mut network.trainable), &update);
-                        share.backward_and_update(operations, weights, &mut rows, gradients);
-                    } else {
-                        share.backward(operations, &network.trainable, &mut rows, gradients);
-                        update.apply(state.part(&mut network.trainable), gradients, parallel);
-                    }
-                }
-                None => share.backward(operations, &network.trainable, &mut rows, gradients),
-            }
-            total
+        let total = match self.is_shared(batch.rows) {
+            true => self.run_shares(network, operations, loss, batch, step),
+            false => self.run_whole(network, operations, loss, batch, step),
         };
-        total / batch.rows as f64
+        Some(total? / batch.rows as f64)
+    }
+
+    /// The batch as one share; Σ of the rows' losses.
+    fn run_whole<P>(
+        &mut self,
+        network: &mut Network<F>,
+        operations: &[Operation],
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+        step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
+    ) -> Option<f64>
+    where
+        P: Fn(Range<usize>, Room<'_, F>) + Sync,
+    {
+        let (parallel, stop) = (self.parallel, self.stop.clone());
+        let (mut rows, share, gradients) = self.whole(batch);
+        let weights = (&*network.trainable, &mut *network.moving);
+        let total = share.forward_and_score(operations, weights, loss, &mut rows, batch.random);
+        let weights = network.trainable.len();
+        let at_once = weights > MOST_WEIGHTS_OF_SHARES && weights.saturating_mul(batch.rows) <= MOST_NOT_GIVEN_UP;
+        match step {
+            Some((optimizer, state)) if at_once && total.is_finite() && !stop.is_asked() => {
+                let update = optimizer.begin_step(state);
+                let weights = Changing::new(state.part(&mut network.trainable), &update);
+                share.backward_and_update(operations, weights, &mut rows, gradients);
+                return Some(total);
+            }
+            Some((optimizer, state)) if total.is_finite() => {
+                share.backward(operations, &network.trainable, &mut rows, gradients);
+                if !stop.is_asked() {
+                    let update = optimizer.begin_step(state);
+                    update.apply(state.part(&mut network.trainable), gradients, parallel);
+                    return Some(total);
+                }
+            }
+            Some(_) => {}
+            None => share.backward(operations, &network.trainable, &mut rows, gradients),
+        }
+        (!stop.is_asked()).then_some(total)
     }
 
     /// Takes a batch through all operations of a pass made for the outputs alone.
@@ -237,7 +275,7 @@ impl<F: Float> Pass<F> {
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         mut step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
-    ) -> f64
+    ) -> Option<f64>
     where
         P: Fn(Range<usize>, Room<'_, F>) + Sync,
     {
@@ -268,12 +306,16 @@ impl<F: Float> Pass<F> {
                 weights,
                 weighted: batch.weighted,
             });
+        let stop = &self.stop;
         let mut total = 0.0;
         for first in (0..batch.rows).step_by(at_once * size) {
             let left = (batch.rows - first).div_ceil(size);
             let sums = &mut self.sums[..at_once.min(left)];
             let queue = Mutex::new(sums.iter_mut().zip(&mut parts));
-            let next = || queue.lock().expect("taking the next share doesn't panic").next();
+            let next = || match stop.is_asked() {
+                true => None,
+                false => queue.lock().expect("taking the next share doesn't panic").next(),
+            };
             let work = |share: &mut Share<F>| {
                 while let Some((sums, rows)) = next() {
                     run(&network.trainable, share, rows, sums);
@@ -286,6 +328,9 @@ impl<F: Float> Pass<F> {
                     }
                 }),
                 shares => work(&mut shares[0]),
+            }
+            if stop.is_asked() {
+                return None;
             }
             sums.iter().for_each(|sums| total += sums.loss);
             let sums = match first {
@@ -301,7 +346,7 @@ impl<F: Float> Pass<F> {
                 .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
             sums::add(&mut self.gradients, sums, 0, weights, at_once > 1);
         }
-        total
+        Some(total)
     }
 
     /// Has a share for each thread that takes part in `shares` of them; returns how many go between two meetings.
@@ -312,7 +357,9 @@ impl<F: Float> Pass<F> {
             threads => shares.min(threads.max(SHARES_BETWEEN_MEETINGS)),
         };
         while self.shares.len() < threads.min(shares) {
-            self.shares.push(Share::new(network, operations, self.most));
+            let mut share = Share::new(network, operations, self.most);
+            share.products.heed(Some(self.stop.clone()));
+            self.shares.push(share);
         }
         while self.sums.len() < at_once {
             self.sums.push(Sums::new(network.trainable.len()));

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::Float;
+use super::kernel::{Float, Stop};
 use super::network::Network;
 use super::optimizer::OptimizerState;
 use super::pass::{Batch, Pass, Room};
@@ -66,6 +66,9 @@ pub enum Step {
     Batch,
     /// The last batch of an epoch.
     Epoch(EpochReport),
+    /// Nothing: it was asked to stop before the batch, or the measuring after an epoch's last batch, was through. The training
+    /// stands where it stood before the step, or right before that measuring.
+    Stopped,
     /// Nothing: the training is over.
     Done(StopReason),
 }
@@ -122,6 +125,8 @@ pub struct Trainer<F> {
     validation: Option<Samples<F>>,
     options: FitOptions,
     pass: Pass<F>,
+    /// The moving averages before the step, for when it is given up.
+    moving: Vec<F>,
     /// The running epoch's order of rows; empty where they come as they are.
     order: Vec<u32>,
     epochs_done: u32,
@@ -162,6 +167,7 @@ impl<F: Float> Trainer<F> {
         let rows = options.batch_size.min(train.x.nrows());
         let mut trainer = Self {
             pass: Pass::new(&network, &plan.loss, rows),
+            moving: network.moving.clone(),
             order: Vec::new(),
             epochs_done: 0,
             figures: Vec::new(),
@@ -200,6 +206,11 @@ impl<F: Float> Trainer<F> {
         self.plan.multiply_adds(rows as u64) >= pay_from
     }
 
+    /// Steps end soon after `stop` is asked for, as [`Step::Stopped`]; what is to go on then goes on from a checkpoint.
+    pub fn heed(&mut self, stop: Stop) {
+        self.pass.heed(stop);
+    }
+
     /// Trains one batch.
     ///
     /// It may use the threads of the rayon pool that it is called in, if it is called in one, and if that pays.
@@ -210,17 +221,16 @@ impl<F: Float> Trainer<F> {
         if let Some(reason) = self.stopped {
             return Step::Done(reason);
         }
-        if !self.train_batch() {
-            let reason = StopReason::Diverged {
-                epoch: self.epochs_done + 1,
-            };
-            self.stopped = Some(reason);
-            return Step::Done(reason);
+        // Of an epoch whose measuring was given up, only that is left.
+        if self.epoch.batch < self.batches_per_epoch()
+            && let Err(none) = self.train_batch()
+        {
+            return none;
         }
         if self.epoch.batch < self.batches_per_epoch() {
             return Step::Batch;
         }
-        Step::Epoch(self.end_epoch())
+        self.end_epoch()
     }
 
     /// Ends the training: the best epoch's weights if they were asked for, after a divergence the last finite ones.
@@ -235,8 +245,8 @@ impl<F: Float> Trainer<F> {
         chosen(now, self.last, self.best, self.stopped).into_trained(self.network)
     }
 
-    /// Whether the loss was finite.
-    fn train_batch(&mut self) -> bool {
+    /// Errors: what the step has come to, where the batch was given up or its loss was not finite.
+    fn train_batch(&mut self) -> Result<(), Step> {
         let parallel =
             rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1 && self.pays_for_threads();
         self.pass.set_parallel(parallel);
@@ -253,45 +263,60 @@ impl<F: Float> Trainer<F> {
                 laid.copy(first + rows.start..first + rows.end, order, room);
             },
         };
-        let loss = if self.options.report_gradient_noise {
+        self.moving.copy_from_slice(&self.network.moving);
+        let noisy = self.options.report_gradient_noise;
+        let loss = if noisy {
             self.pass.run(&mut self.network, &self.plan.loss, &batch)
         } else {
             let step = (&self.plan.optimizer, &mut self.optimizer);
             self.pass.train(&mut self.network, &self.plan.loss, &batch, step)
         };
+        let Some(loss) = loss else {
+            self.network.moving.copy_from_slice(&self.moving);
+            return Err(Step::Stopped);
+        };
         if !loss.is_finite() {
-            return false;
+            let reason = StopReason::Diverged {
+                epoch: self.epochs_done + 1,
+            };
+            self.stopped = Some(reason);
+            return Err(Step::Done(reason));
         }
         self.epoch
             .add(&self.plan, rows, loss, self.pass.outputs(rows), self.pass.targets(rows));
-        if self.options.report_gradient_noise {
+        if noisy {
             self.epoch.add_gradients(self.pass.gradients());
             self.plan
                 .optimizer
                 .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
         }
-        true
+        Ok(())
     }
 
-    fn end_epoch(&mut self) -> EpochReport {
-        self.epochs_done += 1;
+    fn end_epoch(&mut self) -> Step {
+        let stop = self.pass.stop();
+        let measure = |samples, metrics| measure(&self.plan, &self.network, samples, metrics, stop);
         let mut figures = self.epoch.figures(&self.plan, "");
         if let Some(validation) = &self.validation {
-            figures.extend(measure(&self.plan, &self.network, validation, true).figures(&self.plan, "val_"));
+            figures.extend(measure(validation, true).figures(&self.plan, "val_"));
         }
         if self.options.report_inference_loss {
-            let measured = measure(&self.plan, &self.network, &self.train, false).figures(&self.plan, "inference_");
+            let measured = measure(&self.train, false).figures(&self.plan, "inference_");
             figures.extend(measured.into_iter().take(1));
         }
+        if stop.is_asked() {
+            return Step::Stopped;
+        }
+        self.epochs_done += 1;
         figures.extend(self.epoch.noise_figures().into_iter().flatten());
         self.figures.clone_from(&figures);
         self.look_and_keep();
         self.epoch = Epoch::start(&self.plan);
         self.order_rows();
-        EpochReport {
+        Step::Epoch(EpochReport {
             epoch: self.epochs_done,
             figures,
-        }
+        })
     }
 
     /// Keeps the weights that a later divergence or a worse epoch would lose, and stops where nothing improves.
@@ -341,3 +366,6 @@ fn chosen<F>(now: Kept<F>, last: Kept<F>, best: Option<Kept<F>>, stopped: Option
         (None, _) => now,
     }
 }
+
+#[cfg(test)]
+mod tests;

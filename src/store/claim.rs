@@ -5,6 +5,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::artifacts::read_artifact;
 use super::column::{bigint, parsed, unsigned};
+use super::jobs::kept_apart;
 use super::moves::{existing_job, move_job};
 use super::{Store, StoreError};
 use crate::crash_point::crash_point;
@@ -21,6 +22,8 @@ pub struct Claim {
     pub owner: String,
     /// One more with every claim of the job.
     pub fence: u64,
+    /// In how many crashes in a row the job took part, without a new checkpoint in between.
+    pub crashes: u32,
     /// As submitted.
     pub memory_bytes: u64,
     /// As submitted.
@@ -34,21 +37,28 @@ struct Candidate {
     tenant: String,
     id: String,
     memory_bytes: i64,
+    kept_apart: bool,
 }
 
 #[derive(sqlx::FromRow)]
 struct Claimed {
     fence: i64,
+    crashes: i64,
     memory_bytes: i64,
     initial_weights: Option<String>,
 }
 
 impl Store {
-    /// Claims the job at the head of the queue; `None` when there is none or it needs more than `room_bytes`.
+    /// Claims the job at the head of the queue; `None` when there is none, it needs more than `room_bytes`, or it may not
+    /// train beside those that workers have.
     ///
     /// A job that can't be read is failed instead: it would keep all behind it waiting.
     pub async fn claim_next(&self, owner: &str, room_bytes: u64) -> Result<Option<Claim>, StoreError> {
-        let head = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1";
+        let head = concat!(
+            "SELECT tenant, id, memory_bytes, ",
+            kept_apart!(),
+            " AS kept_apart FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1"
+        );
         while let Some((mut write, head)) = self.begin_with_first(head, room_bytes).await? {
             let (tenant, id) = (TenantId::new(head.tenant), parsed("job", &head.id)?);
             sqlx::query(
@@ -75,8 +85,11 @@ impl Store {
     /// the model from the checkpoint and finishes the job as cancelled, without training. One that can't be read is
     /// cancelled at once.
     pub async fn claim_cancelling(&self, owner: &str) -> Result<Option<Claim>, StoreError> {
-        let waiting = "SELECT tenant, id, memory_bytes FROM jobs WHERE status = 'cancelling' AND owner IS NULL
-            ORDER BY id LIMIT 1";
+        let waiting = concat!(
+            "SELECT tenant, id, memory_bytes, ",
+            kept_apart!(),
+            " AS kept_apart FROM jobs WHERE status = 'cancelling' AND owner IS NULL ORDER BY id LIMIT 1"
+        );
         while let Some((mut write, candidate)) = self.begin_with_first(waiting, u64::MAX).await? {
             let (tenant, id) = (TenantId::new(candidate.tenant), parsed("job", &candidate.id)?);
             let end = [JobStatus::Cancelling, JobStatus::Cancelled];
@@ -95,7 +108,7 @@ impl Store {
         query: &'static str,
         room_bytes: u64,
     ) -> Result<Option<(Transaction<'static, Sqlite>, Candidate)>, StoreError> {
-        let fits = |candidate: &Candidate| candidate.memory_bytes <= bigint(room_bytes);
+        let fits = |candidate: &Candidate| !candidate.kept_apart && candidate.memory_bytes <= bigint(room_bytes);
         let seen: Option<Candidate> = sqlx::query_as(query).fetch_optional(self.database().readers()).await?;
         if !seen.is_some_and(|candidate| fits(&candidate)) {
             return Ok(None);
@@ -116,7 +129,7 @@ impl Store {
 async fn take(write: &mut SqliteConnection, tenant: TenantId, id: JobId, owner: &str) -> Result<Claim, StoreError> {
     let claimed: Claimed = sqlx::query_as(
         "UPDATE jobs SET owner = $3, fence = fence + 1 WHERE tenant = $1 AND id = $2
-        RETURNING fence, memory_bytes, initial_weights",
+        RETURNING fence, crashes, memory_bytes, initial_weights",
     )
     .bind(tenant.as_str())
     .bind(id.to_string())
@@ -133,6 +146,7 @@ async fn take(write: &mut SqliteConnection, tenant: TenantId, id: JobId, owner: 
         tenant,
         owner: owner.to_owned(),
         fence: unsigned("job", claimed.fence)?,
+        crashes: unsigned("job", claimed.crashes)?,
         memory_bytes: unsigned("job", claimed.memory_bytes)?,
         initial_weights,
     })

@@ -37,6 +37,16 @@ impl Disk {
         }
     }
 
+    /// Whether so few are left that even what the reserve is for may fail.
+    pub(super) fn is_full(&self, bytes: u64) -> bool {
+        #[cfg(test)]
+        if self.reserve_bytes.load(Ordering::Relaxed) == u64::MAX {
+            return true;
+        }
+        // Where it isn't known, what needs the room finds out.
+        matches!(self.free_bytes(), Ok(Some(free)) if free < bytes)
+    }
+
     /// As if the disk filled up, down to its reserve, or was emptied again.
     #[cfg(test)]
     pub(super) fn pretend(&self, full: bool) {

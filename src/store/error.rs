@@ -19,6 +19,11 @@ pub enum StoreError {
     /// The disk is full, a limit on file sizes was reached, or what was written could not be made durable.
     #[error("the disk did not take what was to be stored")]
     NoSpace(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "its disk is full: a start writes up to 4 MiB there, for the files that SQLite keeps beside the database and to put in \
+         order what a crash left. Make room on the disk, but not by removing files from the folder, which belong together"
+    )]
+    NoRoomToStart(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Others kept the database for longer than a request should wait.
     #[error("the database is busy")]
     Busy(#[source] sqlx::Error),
@@ -107,6 +112,12 @@ impl From<StoreError> for Problem {
             StoreError::Busy(_) => (Kind::Unavailable, "The server is busy; ask again in a second."),
             StoreError::Closed => (Kind::Unavailable, "The server is stopping; ask again when it is back."),
             StoreError::ContentGone => return Self::not_found("dataset"),
+            StoreError::Damaged { what, .. } => {
+                return Self {
+                    detail: damaged(what),
+                    ..Self::internal(error)
+                };
+            }
             _ => return Self::internal(error),
         };
         Self {
@@ -114,6 +125,17 @@ impl From<StoreError> for Problem {
             ..Self::new(kind, detail)
         }
     }
+}
+
+fn damaged(what: &str) -> String {
+    let remedy = match what {
+        "job" => " It can still be cancelled, which frees its dataset; then submit it again.",
+        _ => "",
+    };
+    format!(
+        "The server has this {what} but can't read it as it is stored: its disk may be failing, or a later version wrote it. \
+         The fault is not yours, and asking again changes nothing.{remedy} The server's log says what is wrong with it."
+    )
 }
 
 #[cfg(test)]
@@ -136,6 +158,18 @@ mod tests {
             kind(StoreError::not_durable(io::Error::from_raw_os_error(EIO))),
             Kind::InsufficientStorage
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_to_be_there_and_what_can_be_done_about_it() {
+        let reason = "missing field `target`".to_owned();
+        let problem = Problem::from(StoreError::Damaged { what: "job", reason });
+        assert_eq!(problem.kind, Kind::Internal);
+        assert!(
+            problem.detail.contains("this job") && problem.detail.contains("cancelled"),
+            "{problem}"
+        );
+        assert!(!problem.detail.contains("target"), "{problem}");
     }
 
     #[test]

@@ -10,6 +10,16 @@ use crate::domain::job::{Job, JobError, JobStatus, Progress};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::tenant::TenantId;
 
+/// Whether a job may not train beside those that workers have: it or one of them was there at two crashes in a row. One
+/// more fails a job ([`super::recovery`]), and must be its own.
+macro_rules! kept_apart {
+    () => {
+        "EXISTS (SELECT 1 FROM jobs AS busy WHERE busy.status IN ('running', 'cancelling') AND busy.owner IS NOT NULL
+            AND (busy.crashes >= 2 OR jobs.crashes >= 2))"
+    };
+}
+pub(super) use kept_apart;
+
 /// `SELECT` with the columns of a [`JobRow`]; the rest of the statement follows.
 macro_rules! select_jobs {
     ($rest:literal) => {
@@ -18,7 +28,9 @@ macro_rules! select_jobs {
             "error_code, error_detail, created_at, started_at, finished_at, ",
             "CASE WHEN status = 'queued' THEN 1 + (",
             "SELECT count(*) FROM jobs AS ahead WHERE ahead.status = 'queued' AND ahead.id < jobs.id",
-            ") END AS queue_position ",
+            ") END AS queue_position, status = 'queued' AND ",
+            kept_apart!(),
+            " AS kept_apart ",
             "FROM jobs ",
             $rest
         )
@@ -44,6 +56,7 @@ struct JobRow {
     started_at: Option<String>,
     finished_at: Option<String>,
     queue_position: Option<i64>,
+    kept_apart: bool,
 }
 
 impl JobRow {
@@ -66,6 +79,7 @@ impl JobRow {
                 metrics: from_json(WHAT, &self.metrics)?,
             },
             queue_position: queue_position.transpose()?,
+            kept_apart: self.kept_apart,
             attempt: unsigned(WHAT, self.attempt)?,
             error: self.error_code.map(|code| JobError {
                 code,

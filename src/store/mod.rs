@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod aside;
+mod ballast;
 mod blobs;
 mod claim;
 mod column;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 pub use aside::aside;
+use ballast::Ballast;
 pub use blobs::{BlobWriter, Blobs, Scratch, StagedBlob};
 pub use claim::Claim;
 use database::Database;
@@ -58,6 +60,7 @@ pub struct Store(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     database: Database,
+    ballast: Ballast,
     blobs: Blobs,
     sessions: SessionFiles,
     in_flight: InFlight,
@@ -80,17 +83,28 @@ impl Store {
     /// Takes the directory (made when it isn't there), brings its tables up to date, and puts in order what a crash
     /// left: running jobs are queued again, orphaned files and artifacts removed.
     ///
-    /// Errors: another process has the directory; SQLite is too old; the disk.
+    /// Errors: another process has the directory; SQLite is too old; the disk. On a full one it opens as long as nobody else
+    /// has filled up the room that was kept for that.
     pub async fn open(directory: &Path) -> Result<Self, StoreError> {
+        Self::open_in_order(directory).await.map_err(|error| match error {
+            StoreError::NoSpace(reason) => StoreError::NoRoomToStart(reason),
+            other => other,
+        })
+    }
+
+    async fn open_in_order(directory: &Path) -> Result<Self, StoreError> {
         create_private_folder(directory)?;
         let lock = lock(directory)?;
         let disk = Disk::of(directory);
         let blobs = Blobs::prepare(directory, &disk)?;
         let sessions = SessionFiles::prepare(directory)?;
+        let ballast = Ballast::of(directory, &disk);
+        ballast.drop_if_full()?;
         let database = Database::open(directory, &disk).await?;
         blobs::fsync_folder(directory)?;
         let store = Self(Arc::new(Parts {
             database,
+            ballast,
             blobs,
             sessions,
             in_flight: InFlight::default(),
@@ -103,6 +117,7 @@ impl Store {
         store.sweep_sessions().await?;
         store.recover_jobs().await?;
         store.sweep_artifacts().await?;
+        store.0.ballast.take();
         Ok(store)
     }
 
@@ -111,9 +126,15 @@ impl Store {
         &self.0.blobs
     }
 
+    /// Whether the disk has room for what takes some. Errors: [`StoreError::NoSpace`].
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        self.database().check_room(0)
+    }
+
     /// Waits for the writes under way and closes the database; every later call fails.
     pub async fn close(&self) {
         self.0.database.close().await;
+        self.0.ballast.take();
     }
 
     fn keys_exist(&self) -> &AtomicBool {

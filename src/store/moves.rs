@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::artifacts::delete_artifact;
 use super::events::append_event;
-use super::jobs::read_job;
+use super::jobs::{read_job, read_status};
 use super::{Store, StoreError};
 use crate::domain::event::EventKind;
 use crate::domain::id::JobId;
@@ -26,13 +26,15 @@ impl Store {
     /// Moves a running job to cancelling, and one that no worker has to cancelled; but when a checkpoint holds trained
     /// epochs of it, also to cancelling, and [`Store::claim_cancelling`] hands it to a worker for its model.
     /// Asked again while cancelling, the answer is the same.
+    ///
+    /// Errors: a job that can't be read is cancelled all the same, and then said to be damaged.
     pub async fn request_cancel(&self, tenant: &TenantId, id: JobId) -> Result<Move, StoreError> {
         let mut write = self.database().begin_freeing().await?;
-        let Some(job) = read_job(&mut write, tenant, id).await? else {
+        let Some(from) = job_status(&mut write, tenant, id).await? else {
             return Ok(Move::NotFound);
         };
-        let to = match job.status {
-            JobStatus::Cancelling => return Ok(Move::Done(Box::new(job))),
+        let to = match from {
+            JobStatus::Cancelling => from,
             JobStatus::Queued | JobStatus::Paused if has_checkpoint(&mut write, tenant, id).await? => {
                 JobStatus::Cancelling
             }
@@ -40,10 +42,14 @@ impl Store {
             JobStatus::Running => JobStatus::Cancelling,
             done => return Ok(Move::Refused(done)),
         };
-        move_job(&mut write, tenant, id, job.status, to).await?;
-        let moved = existing_job(&mut write, tenant, id).await?;
-        self.database().commit(write).await?;
-        Ok(Move::Done(Box::new(moved)))
+        if to != from {
+            move_job(&mut write, tenant, id, from, to).await?;
+        }
+        let moved = existing_job(&mut write, tenant, id).await;
+        if matches!(moved, Ok(_) | Err(StoreError::Damaged { .. })) {
+            self.database().commit(write).await?;
+        }
+        Ok(Move::Done(Box::new(moved?)))
     }
 
     /// Moves a paused job back to its old place in the queue.
@@ -60,6 +66,19 @@ impl Store {
         self.database().commit(write).await?;
         Ok(Move::Done(Box::new(moved)))
     }
+}
+
+async fn job_status(
+    write: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: JobId,
+) -> Result<Option<JobStatus>, StoreError> {
+    let status: Option<String> = sqlx::query_scalar("SELECT status FROM jobs WHERE tenant = $1 AND id = $2")
+        .bind(tenant.as_str())
+        .bind(id.to_string())
+        .fetch_optional(write)
+        .await?;
+    status.map(|status| read_status(&status)).transpose()
 }
 
 /// A job that the caller's transaction has seen.

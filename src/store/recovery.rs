@@ -10,7 +10,8 @@ use crate::domain::id::JobId;
 use crate::domain::job::JobStatus;
 use crate::domain::tenant::TenantId;
 
-/// A job that took the process down so often, without a new checkpoint in between, will do so again.
+/// A job that took part in so many crashes, without a new checkpoint in between, has caused the last of them, at which it
+/// trained alone ([`super::jobs::kept_apart`]): it would cause a further one.
 const MAX_CRASHES: i64 = 3;
 
 #[derive(sqlx::FromRow)]
@@ -69,7 +70,8 @@ async fn recover(write: &mut SqliteConnection, orphan: &Orphan) -> Result<(), St
 async fn blame_crashes(write: &mut SqliteConnection, tenant: &TenantId, id: JobId) -> Result<(), StoreError> {
     let detail = format!(
         "The server went down {MAX_CRASHES} times in a row while it trained this job, each time before it could store \
-        a new checkpoint. Its memory may not suffice: try a smaller network, batch or table."
+        a new checkpoint, and the last time it trained no other. Its memory may not suffice: try a smaller network, batch \
+        or table."
     );
     sqlx::query("UPDATE jobs SET error_code = 'crashed', error_detail = $3 WHERE tenant = $1 AND id = $2")
         .bind(tenant.as_str())
@@ -129,6 +131,69 @@ mod tests {
             }
         }
         assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn after_two_crashes_a_job_trains_alone_and_the_third_fails_nobody_else() {
+        let (directory, mut store) = samples::open().await;
+        let deadly = samples::running(&store).await.job;
+        let neighbour = samples::submit(&store, &samples::tenant(), deadly.dataset).await.id;
+        let late = samples::submit(&store, &samples::tenant(), deadly.dataset).await.id;
+        assert_eq!(samples::claim(&store).await.job.id, neighbour);
+        store = samples::crash(&directory, store).await;
+        assert_eq!(samples::claim(&store).await.job.id, deadly.id);
+        assert_eq!(
+            samples::claim(&store).await.job.id,
+            neighbour,
+            "one crash is no suspicion"
+        );
+        store = samples::crash(&directory, store).await;
+        assert_eq!(samples::claim(&store).await.job.id, deadly.id);
+        let kept_apart = async |store: &Store, id| {
+            let job = store.get_job(&samples::tenant(), id).await.unwrap().unwrap();
+            (job.queue_position, job.kept_apart)
+        };
+        assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+        assert_eq!(kept_apart(&store, neighbour).await, (Some(1), true));
+        assert_eq!(kept_apart(&store, late).await, (Some(2), true));
+
+        let store = samples::crash(&directory, store).await;
+        let failed = store.get_job(&samples::tenant(), deadly.id).await.unwrap().unwrap();
+        assert_eq!(
+            (failed.status, failed.error.unwrap().code.as_str()),
+            (JobStatus::Failed, "crashed")
+        );
+        assert_eq!(kept_apart(&store, neighbour).await, (Some(1), false));
+        let claim = samples::claim(&store).await;
+        assert_eq!((claim.job.id, claim.crashes), (neighbour, 2));
+        assert!(
+            store.claim_next("worker", u64::MAX).await.unwrap().is_none(),
+            "it too is suspected"
+        );
+        samples::checkpoint(&store, &claim, b"state").await;
+        assert_eq!(samples::claim(&store).await.job.id, late, "no longer");
+    }
+
+    #[tokio::test]
+    async fn a_suspect_waits_for_those_that_train_and_for_models_that_are_made() {
+        let (directory, mut store) = samples::open().await;
+        let mut claim = samples::running(&store).await;
+        for _ in 0..2 {
+            store = samples::crash(&directory, store).await;
+            claim = samples::claim(&store).await;
+        }
+        let suspect = samples::finish(&store, &claim, crate::store::Outcome::Paused).await;
+        samples::submit(&store, &samples::tenant(), suspect.dataset).await;
+        let other = samples::claim(&store).await;
+        store.request_resume(&samples::tenant(), suspect.id).await.unwrap();
+        assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+        samples::checkpoint(&store, &other, b"state").await;
+        samples::finish(&store, &other, crate::store::Outcome::Paused).await;
+        store.request_cancel(&samples::tenant(), other.job.id).await.unwrap();
+        let cancelling = store.claim_cancelling("worker").await.unwrap().unwrap();
+        assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+        samples::finish(&store, &cancelling, crate::store::Outcome::Cancelled { model: None }).await;
+        assert_eq!(samples::claim(&store).await.job.id, suspect.id);
     }
 
     #[tokio::test]

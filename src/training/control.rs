@@ -14,20 +14,24 @@ use crate::domain::problem::{Kind, Problem};
 use crate::domain::tenant::TenantId;
 use crate::store::Move;
 
-/// A worker looks at its flag every batch, so this is far beyond what a pause takes.
+/// A worker looks at its flag all the time, so this is far beyond what a pause takes.
 const PAUSE_WITHIN: Duration = Duration::from_secs(20);
 
 impl Runner {
     /// Asks a job to stop. A queued or paused one is cancelled at once, a running one within a second.
     pub async fn cancel(&self, tenant: &TenantId, id: JobId) -> Result<Job, Problem> {
-        let job = moved(self.0.store.request_cancel(tenant, id).await?, "cancelled")?;
+        let outcome = self.0.store.request_cancel(tenant, id).await;
+        self.0.wake(); // it may need its model made
+        let job = moved(outcome?, "cancelled")?;
         self.0.ask(id, Wish::Cancel);
         self.0.changed(id);
-        self.0.wake(); // it may need its model made
         Ok(job)
     }
 
     /// Pauses a running job: returns once its state is stored and its worker free.
+    ///
+    /// Errors: `insufficient-storage` where the disk has no room for the state. Where that is known beforehand the job
+    /// trains on; else it has stopped, its state is kept in memory, and it is paused as soon as there is room.
     pub async fn pause(&self, tenant: &TenantId, id: JobId) -> Result<Job, Problem> {
         let deadline = Instant::now() + PAUSE_WITHIN;
         let mut changes = self.changes(id);
@@ -36,7 +40,13 @@ impl Runner {
             let job = self.job(tenant, id).await?;
             match job.status {
                 JobStatus::Paused if asked => return Ok(job),
-                JobStatus::Running => asked |= self.0.ask(id, Wish::Pause),
+                JobStatus::Running if self.0.is_unstored(id) => return Err(unstored()),
+                JobStatus::Running => {
+                    if !asked {
+                        self.0.store.check_room().map_err(|error| no_room(error.into()))?;
+                    }
+                    asked |= self.0.ask(id, Wish::Pause);
+                }
                 _ if self.0.shutdown.is_cancelled() => {
                     return Err(Problem::new(
                         Kind::Unavailable,
@@ -102,6 +112,27 @@ fn moved(outcome: Move, wanted: &str) -> Result<Job, Problem> {
         Move::Refused(status) => Err(refused(status, wanted)),
         Move::NotFound => Err(Problem::not_found("job")),
     }
+}
+
+fn no_room(problem: Problem) -> Problem {
+    match problem.kind {
+        Kind::InsufficientStorage => Problem {
+            detail:
+                "The server's disk has no room for the job's state, so the job trains on; ask again when there is room."
+                    .to_owned(),
+            ..problem
+        },
+        _ => problem,
+    }
+}
+
+fn unstored() -> Problem {
+    Problem::new(
+        Kind::InsufficientStorage,
+        "The job has stopped, but the server's disk has no room for its state. It is paused, or done if it had come to its \
+         end, as soon as there is room; until then the state is in memory, and after a crash the job would go on from what \
+         was stored last.",
+    )
 }
 
 fn refused(status: JobStatus, wanted: &str) -> Problem {

@@ -31,6 +31,11 @@ pub(super) enum Ending {
 }
 
 impl Ending {
+    /// Paused or released before anything was trained: what is stored is all there is.
+    pub(super) fn untrained(wish: Wish) -> Self {
+        Self::Stopped { wish, checkpoint: None }
+    }
+
     pub(super) fn failed(code: &str, detail: impl Into<String>) -> Self {
         let error = JobError {
             code: code.to_owned(),

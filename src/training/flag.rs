@@ -1,7 +1,9 @@
-//! What a training thread is asked to do, seen at every batch.
+//! What a training thread is asked to do, seen at every batch and inside of long ones.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use crate::nn::kernel::Stop;
 
 /// What is wanted of a job's thread; when several are asked for, the last in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,16 +22,46 @@ pub(super) enum Wish {
 
 /// Carries a wish to a thread.
 #[derive(Debug, Default)]
-pub(super) struct Flag(AtomicU8);
+pub(super) struct Flag {
+    wish: AtomicU8,
+    stop: Stop,
+    unstored: AtomicBool,
+}
 
 impl Flag {
     pub(super) fn ask(&self, wish: Wish) {
-        self.0.fetch_max(wish as u8, Ordering::Relaxed);
+        self.wish.fetch_max(wish as u8, Ordering::Relaxed);
+        if wish != Wish::GoOn {
+            self.stop.ask();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn stopping_at_look(look: usize) -> Self {
+        Self {
+            stop: Stop::at_look(look),
+            ..Self::default()
+        }
+    }
+
+    /// Asked for with the first wish but to go on.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// The other way: the thread has done as it was asked, but the disk has no room for how it ended. That is kept in memory
+    /// and stored once there is.
+    pub(super) fn note_unstored(&self) {
+        self.unstored.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unstored(&self) -> bool {
+        self.unstored.load(Ordering::Relaxed)
     }
 
     pub(super) fn wish(&self) -> Wish {
         const ALL: [Wish; 5] = [Wish::GoOn, Wish::Release, Wish::Pause, Wish::Cancel, Wish::Abandon];
-        ALL[usize::from(self.0.load(Ordering::Relaxed))]
+        ALL[usize::from(self.wish.load(Ordering::Relaxed))]
     }
 }
 
@@ -56,10 +88,11 @@ mod tests {
     #[test]
     fn the_stronger_wish_stays() {
         let flag = Flag::default();
-        assert_eq!(flag.wish(), Wish::GoOn);
+        flag.ask(Wish::GoOn);
+        assert_eq!((flag.wish(), flag.stop().is_asked()), (Wish::GoOn, false));
         flag.ask(Wish::Pause);
         flag.ask(Wish::Release);
-        assert_eq!(flag.wish(), Wish::Pause);
+        assert_eq!((flag.wish(), flag.stop().is_asked()), (Wish::Pause, true));
         flag.ask(Wish::Cancel);
         assert_eq!(flag.wish(), Wish::Cancel);
     }

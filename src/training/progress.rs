@@ -30,9 +30,9 @@ const LISTEN_EVERY: Duration = Duration::from_millis(10);
 const CHANNEL_CAPACITY: usize = 4096;
 /// Epochs that wait for the store; beyond it the thread waits, unless it is asked to stop.
 const PENDING_EPOCHS: usize = 100_000;
-/// When the server stops, how long a thread may take to its next step's end. One that takes longer is left behind, and
-/// its job goes on from the last checkpoint.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// When the server stops, how long a thread may take to let go of its job. One that takes longer is left behind, and the
+/// job goes on from the last checkpoint.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a training thread tells.
 #[derive(Debug)]
@@ -57,8 +57,10 @@ pub(super) struct Recorder<'a> {
     pub(super) claim: &'a Claim,
     pub(super) flag: &'a Flag,
     pub(super) shutdown: &'a CancellationToken,
-    /// Called after each commit.
-    pub(super) committed: &'a (dyn Fn(JobId) + Sync),
+    /// How long the thread may take from then on.
+    pub(super) stop_within: Duration,
+    /// Called after each commit, and when the ending finds no room on the disk.
+    pub(super) changed: &'a (dyn Fn(JobId) + Sync),
 }
 
 /// What was told and is not stored yet.
@@ -128,7 +130,7 @@ impl Recorder<'_> {
                 () = sleep_until(due), if !pending.is_empty() => {
                     due = Instant::now() + self.write(&mut pending).await;
                 }
-                () = &mut left_behind => break Ending::Stopped { wish: Wish::Release, checkpoint: None },
+                () = &mut left_behind => break Ending::untrained(Wish::Release),
             }
         };
         self.end(pending, ending).await;
@@ -137,8 +139,8 @@ impl Recorder<'_> {
     /// Returns when the server has been stopping for too long for the thread to be waited for.
     async fn left_behind(&self) {
         self.shutdown.cancelled().await;
-        sleep(STOP_WITHIN).await;
-        tracing::warn!(job = %self.claim.job.id, "a step takes too long to be waited for; the job goes on from its last checkpoint");
+        sleep(self.stop_within).await;
+        tracing::warn!(job = %self.claim.job.id, "its thread takes too long to be waited for; the job goes on from its last checkpoint");
     }
 
     /// Stores what is pending; when the next write is due.
@@ -149,7 +151,7 @@ impl Recorder<'_> {
                 if status == JobStatus::Cancelling {
                     self.flag.ask(Wish::Cancel);
                 }
-                (self.committed)(self.claim.job.id);
+                (self.changed)(self.claim.job.id);
                 WRITE_EVERY
             }
             Ok(Hold::Lost) => {
@@ -190,10 +192,16 @@ impl Recorder<'_> {
             match self.store.finish(self.claim, pending.update(), outcome.clone()).await {
                 Ok(Settled::Stored(job)) => {
                     tracing::info!(job = %job.id, status = job.status.name(), "the job's worker is done with it");
-                    return (self.committed)(job.id);
+                    return (self.changed)(job.id);
                 }
                 Ok(Settled::Lost) => return tracing::warn!(job = %self.claim.job.id, "the job is no longer ours"),
-                Err(error) => self.complain(&error),
+                Err(error) => {
+                    self.complain(&error);
+                    if matches!(error, StoreError::NoSpace(_)) {
+                        self.flag.note_unstored();
+                        (self.changed)(self.claim.job.id);
+                    }
+                }
             }
             if self.shutdown.is_cancelled() {
                 return release(self.store, self.claim).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -131,7 +131,7 @@ impl Runner {
         self.0.traffic.note(at);
     }
 
-    /// What the job at the head of the queue waits for.
+    /// What the job at the head of the queue waits for, unless it is kept apart.
     pub fn head_waits_for(&self) -> WaitingFor {
         let running = self.0.running().len();
         match (1..self.0.options.workers).contains(&running) {
@@ -175,7 +175,11 @@ impl Runner {
         while let Some(claim) = shared.store.claim_cancelling(&shared.owner).await? {
             let flag = Arc::new(Flag::default());
             flag.ask(Wish::Cancel);
-            shared.tasks.spawn(self.clone().run(claim, flag));
+            let (runner, run) = (self.clone(), self.clone().run(claim, flag));
+            shared.tasks.spawn(async move {
+                run.await;
+                runner.0.wake(); // another may have been kept apart from it
+            });
         }
         loop {
             let room_bytes = shared.options.limits.memory_bytes.saturating_sub(shared.memory_bytes());
@@ -199,32 +203,23 @@ impl Runner {
     async fn run(self, claim: Claim, flag: Arc<Flag>) {
         let (shared, claim) = (&self.0, Arc::new(claim));
         let (sender, news) = progress::channel();
-        match shared.assign(&claim, &flag).await {
-            Some(Ok(assignment)) => {
-                let (shared, flag) = (self.0.clone(), flag.clone());
-                let work = move || {
-                    priority::lower();
-                    // The recorder listens until the end is told, so a send can't fail before.
-                    let tell = |told| drop(sender.blocking_send(told));
-                    let ending = worker::work(assignment, &flag, &shared.cores, &shared.traffic, &tell);
-                    tell(News::Ended(Box::new(ending)));
-                };
-                if let Err(error) = std::thread::Builder::new().name("train".to_owned()).spawn(work) {
-                    tracing::error!(%error, "no thread could be started");
-                }
-            }
-            Some(Err(error)) => {
-                let ending = Box::new(Ending::internal(&error.to_string()));
-                drop(sender.send(News::Ended(ending)).await);
-            }
-            None => return progress::release(&shared.store, &claim).await,
+        if let Err(ending) = shared.begin(&claim, &flag, &sender).await {
+            drop(sender.send(News::Ended(Box::new(ending))).await);
         }
+        drop(sender); // the thread has its own
         let recorder = Recorder {
             store: &shared.store,
             claim: &claim,
             flag: &flag,
             shutdown: &shared.shutdown,
-            committed: &|id| shared.changed(id),
+            stop_within: progress::STOP_WITHIN,
+            changed: &|id| {
+                shared.changed(id);
+                // Its checkpoint, if there is one now, frees the job of suspicion, and others need not be kept apart.
+                if claim.crashes > 0 {
+                    shared.wake();
+                }
+            },
         };
         recorder.run(news).await;
     }
@@ -246,6 +241,13 @@ impl Shared {
         self.running().get(&id).map(|running| running.flag.ask(wish)).is_some()
     }
 
+    /// Whether a job has ended and the disk has no room to store how.
+    pub(super) fn is_unstored(&self, id: JobId) -> bool {
+        self.running()
+            .get(&id)
+            .is_some_and(|running| running.flag.is_unstored())
+    }
+
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -259,19 +261,50 @@ impl Shared {
         self.changes.subscribe()
     }
 
-    /// All that a claimed job needs; asks again until the store can give it, or `None` when the server stops before.
-    async fn assign(&self, claim: &Arc<Claim>, flag: &Flag) -> Option<Result<Assignment, AssignmentError>> {
+    /// Has a thread work on a claimed job; tries until the store gives what it needs and the system a thread. Errors: how it
+    /// ends without one.
+    async fn begin(
+        self: &Arc<Self>,
+        claim: &Arc<Claim>,
+        flag: &Arc<Flag>,
+        sender: &mpsc::Sender<News>,
+    ) -> Result<(), Ending> {
         loop {
-            let error = match self.load(claim, flag).await {
-                Err(AssignmentError::Store(error)) => error,
-                loaded => return Some(loaded),
+            let why = match self.load(claim, flag).await {
+                Ok(assignment) => match self.spawn(assignment, flag.clone(), sender.clone()) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => format!("no thread could be started: {error}"),
+                },
+                Err(AssignmentError::Store(error)) if !matches!(error, StoreError::Damaged { .. }) => error.to_string(),
+                Err(error) => return Err(Ending::internal(&error.to_string())),
             };
-            tracing::warn!(job = %claim.job.id, %error, "a job could not be loaded; trying again");
+            tracing::warn!(job = %claim.job.id, why, "a job can't begin yet; trying again");
             tokio::select! {
                 () = sleep(RETRY_AFTER) => {}
-                () = self.shutdown.cancelled() => return None,
+                () = self.shutdown.cancelled() => return Err(Ending::untrained(Wish::Release)),
+            }
+            if let wish @ (Wish::Pause | Wish::Release) = flag.wish() {
+                return Err(Ending::untrained(wish));
             }
         }
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        assignment: Assignment,
+        flag: Arc<Flag>,
+        sender: mpsc::Sender<News>,
+    ) -> std::io::Result<()> {
+        let shared = self.clone();
+        let work = move || {
+            priority::lower();
+            // The recorder listens until the end is told, so a send can't fail before.
+            let tell = |told| drop(sender.blocking_send(told));
+            let ending = worker::work(assignment, &flag, &shared.cores, &shared.traffic, &tell);
+            tell(News::Ended(Box::new(ending)));
+        };
+        std::thread::Builder::new().name("train".to_owned()).spawn(work)?;
+        Ok(())
     }
 
     async fn load(&self, claim: &Arc<Claim>, flag: &Flag) -> Result<Assignment, AssignmentError> {

@@ -20,7 +20,7 @@ trials![
     a_tenant_without_room_is_told_before_it_sends_a_body,
     a_model_that_takes_more_room_than_there_is_is_kept_and_what_comes_next_refused,
     a_paused_job_keeps_its_place_in_the_queue,
-    tables_for_predictions_have_places_while_they_are_sent,
+    tables_for_predictions_have_places_of_their_own_while_they_are_sent,
     long_histories_and_large_weights_wait_in_a_short_line_and_small_ones_do_not,
     each_key_has_its_own_rate_and_health_has_none,
     who_tries_keys_has_the_rate_of_an_address_and_takes_nothing_from_a_key,
@@ -180,16 +180,20 @@ fn a_paused_job_keeps_its_place_in_the_queue() {
     ask("resume").expect(200);
 }
 
-fn tables_for_predictions_have_places_while_they_are_sent() {
-    let server = Server::start(&["--max-uploads", "2"]);
+fn tables_for_predictions_have_places_of_their_own_while_they_are_sent() {
+    let server = Server::start(&["--max-uploads", "1", "--max-predicted-tables", "2"]);
     let client = &server.client();
     let dataset = upload(client, "iris", IRIS);
     let spec = iris_job(id(&dataset));
     let target = format!("/v1/models/{}/predict/csv", Trained::new(client, dataset, spec).model);
+    let upload = || Announced::new(client, "/v1/datasets", IRIS.len());
+    let mut uploading = upload();
+    assert_eq!([uploading.0.as_str(), &upload().0], ["100", "503"]);
     let announce = || Announced::new(client, &target, IRIS.len());
     let mut sending = [announce(), announce()];
     assert_eq!(sending.each_ref().map(|announced| announced.0.as_str()), ["100", "100"]);
-    assert_eq!(announce().0, "503");
+    assert_eq!([announce().0, upload().0], ["503", "503"]);
+    assert_eq!(uploading.send(IRIS), "201");
     let refused = client.post(&*target).body("text/csv", IRIS).send();
     assert_eq!(refused.header("retry-after"), Some("5"));
     refused.problem(503, "unavailable");

@@ -21,6 +21,14 @@ fn upload(client: &Client) -> String {
     dataset["id"].as_str().expect("an id").to_owned()
 }
 
+/// The same twenty times over.
+fn upload_many(client: &Client) -> String {
+    let (head, rows) = HOUSING.split_once('\n').expect("a head");
+    let table = format!("{head}\n{}", rows.repeat(20));
+    let dataset = client.create("/v1/datasets", "text/csv", table.into(), "many");
+    dataset.expect("it is up")["id"].as_str().expect("an id").to_owned()
+}
+
 /// Everything that a checkpoint has to carry: moments, moving averages, dropout, shuffling, a schedule, the best so far.
 fn job(dataset: &str, epochs: usize) -> Value {
     json!({
@@ -159,6 +167,51 @@ fn a_job_that_takes_the_server_down_three_times_is_failed_and_says_so() {
             .as_str()
             .is_some_and(|detail| detail.contains('3')),
         "{job}"
+    );
+}
+
+/// Its epoch takes far longer than any test, so that it never has a checkpoint.
+fn deadly_job(dataset: &str) -> Value {
+    let dense = json!({"type": "dense", "units": 2048, "activation": "tanh"});
+    json!({
+        "dataset": dataset, "target": "medv",
+        "model": {"layers": [dense, dense, {"type": "dense", "units": 1}]},
+        "training": {"epochs": 1, "batch_size": 1},
+    })
+}
+
+#[test]
+fn a_job_that_takes_the_server_down_three_times_takes_no_other_with_it() {
+    let mut server = Server::start(&["--workers", "2"]);
+    let client = Client::new(server.address());
+    let dataset = upload_many(&client);
+    let deadly = submit(&client, &deadly_job(&dataset), "deadly");
+    let innocent = submit(&client, &job(&dataset, 40), "innocent");
+    let runs = |client: &Client, job: &str, attempt: u64| {
+        client.follow(job, 0, |kind, data| {
+            kind == "status" && data["status"] == "running" && data["attempt"] == attempt
+        });
+    };
+    for attempt in 1..=2 {
+        let client = Client::new(server.address());
+        runs(&client, &deadly, attempt);
+        runs(&client, &innocent, attempt);
+        server.crash_and_restart();
+    }
+    let client = Client::new(server.address());
+    runs(&client, &deadly, 3);
+    let waits = client.document(&format!("/v1/jobs/{innocent}"));
+    assert_eq!(
+        (&waits["status"], &waits["queue_position"], &waits["waiting_for"]),
+        (&json!("queued"), &json!(1), &json!("training_alone"))
+    );
+    server.crash_and_restart();
+    let client = Client::new(server.address());
+    assert_eq!(client.wait(&innocent)["status"], "succeeded");
+    let failed = client.document(&format!("/v1/jobs/{deadly}"));
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&json!("failed"), &json!("crashed"))
     );
 }
 

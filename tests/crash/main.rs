@@ -10,8 +10,10 @@ mod client;
 mod crash_points;
 mod disk;
 mod interruptions;
+mod preload;
 mod room;
 mod stopping;
+mod threads;
 mod traffic;
 
 use std::time::{Duration, UNIX_EPOCH};

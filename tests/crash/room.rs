@@ -2,7 +2,8 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::disk::assert_sound;
+#[cfg(target_os = "linux")]
+use crate::preload::Preload;
 use crate::server::Server;
 
 /// No file of the server grows beyond so many bytes; it may be undone.
@@ -40,7 +43,7 @@ fn where_files_can_grow_no_more_predictions_go_on_and_nothing_is_lost() {
     assert_it_outlives(server, |server, full| let_files_grow_to(server, full.then_some(4096)));
 }
 
-/// Stands before libc's own; a disk that can't keep what it was given.
+/// A disk that can't keep what it was given.
 #[cfg(target_os = "linux")]
 const FAILING_FSYNC: &str = r#"
 #include <errno.h>
@@ -48,7 +51,7 @@ const FAILING_FSYNC: &str = r#"
 #include <sys/syscall.h>
 #include <unistd.h>
 static int sync_unless_broken(long call, int file) {
-    if (access(getenv("BROKEN_DISK"), F_OK) == 0) { errno = EIO; return -1; }
+    if (access(getenv("BROKEN"), F_OK) == 0) { errno = EIO; return -1; }
     return syscall(call, file);
 }
 int fsync(int file) { return sync_unless_broken(SYS_fsync, file); }
@@ -58,22 +61,9 @@ int fdatasync(int file) { return sync_unless_broken(SYS_fdatasync, file); }
 #[cfg(target_os = "linux")]
 #[test]
 fn where_fsync_fails_predictions_go_on_and_nothing_is_lost() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let [source, library, broken] = ["fsync.c", "fsync.so", "broken"].map(|name| folder.path().join(name));
-    fs::write(&source, FAILING_FSYNC).expect("a file");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(&source)
-        .status();
-    assert!(compiled.expect("there is a C compiler").success());
-    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
-    let environment = vec![("LD_PRELOAD", text(&library)), ("BROKEN_DISK", text(&broken))];
-    let server = Server::start_in(environment, &["--workers", "1"], None);
-    assert_it_outlives(server, |_, full| match full {
-        true => fs::write(&broken, "").expect("a file"),
-        false => fs::remove_file(&broken).expect("it was made"),
-    });
+    let preload = Preload::compile(FAILING_FSYNC);
+    let server = Server::start_in(preload.environment(), &["--workers", "1"], None);
+    assert_it_outlives(server, |_, full| preload.set_broken(full));
 }
 
 /// While the disk takes nothing, what needs room is refused and the rest goes on; afterwards all is as before.
@@ -124,8 +114,18 @@ fn assert_it_outlives(mut server: Server, set_full: impl Fn(&Server, bool)) {
     );
     assert_eq!(predict().expect("it answers"), 200);
     assert_eq!(client.get("/readyz").expect("it answers").0, 200);
+    let pause = format!("/v1/jobs/{running}/pause");
+    let paused = || {
+        client
+            .try_post(&pause, "application/json", Vec::new())
+            .expect("it answers")
+    };
+    assert_eq!([paused(), paused()], [507, 507], "what it has come to finds no room");
 
     set_full(&server, false);
+    // It is paused as soon as there is room, unless it had come to its end before.
+    client.follow(&running, 0, |kind, data| kind == "done" || data["status"] == "paused");
+    client.post(&format!("/v1/jobs/{running}/resume"));
     assert_eq!(
         client.document("/v1/datasets")["data"].as_array().map(Vec::len),
         Some(1)
@@ -140,6 +140,154 @@ fn assert_it_outlives(mut server: Server, set_full: impl Fn(&Server, bool)) {
     client.wait(&submit(1, "afterwards"));
     server.kill();
     assert_sound(&server.data_dir());
+}
+
+/// A disk of its own under a server's data, filled and emptied by a file beside them; gone when dropped.
+#[cfg(target_os = "linux")]
+struct SmallDisk {
+    folder: PathBuf,
+}
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    /// `None` where this process may not mount anything.
+    fn mount(folder: PathBuf) -> Option<Self> {
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m", "tmpfs"])
+            .arg(&folder)
+            .status();
+        match mounted {
+            Ok(status) if status.success() => Some(Self { folder }),
+            refused => {
+                eprintln!("skipped: nothing can be mounted here ({refused:?})");
+                None
+            }
+        }
+    }
+
+    /// To the last byte.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.folder.join("filler")).expect("a file");
+        for size in [1 << 20, 1 << 12, 1] {
+            while filler.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.folder.join("filler")).expect("it was filled");
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_on_a_full_disk_serves_and_goes_on_once_there_is_room() {
+    let mut server = Server::start(&["--workers", "1"]);
+    server.kill();
+    let data = server.data_dir();
+    let Some(disk) = SmallDisk::mount(data.clone()) else {
+        return;
+    };
+    server.restart();
+    let client = Client::new(server.address());
+    let id = |thing: Value| thing["id"].as_str().expect("an id").to_owned();
+    let dataset = id(client
+        .create("/v1/datasets", "text/csv", table(60), "table")
+        .expect("it is up"));
+    let job = |epochs: u64| {
+        let training = json!({"epochs": epochs, "batch_size": 8, "seed": 3});
+        json!({"dataset": dataset, "target": "y", "training": training})
+            .to_string()
+            .into_bytes()
+    };
+    let submit = |client: &Client, epochs: u64, key: &str| {
+        id(client
+            .create("/v1/jobs", "application/json", job(epochs), key)
+            .expect("it is up"))
+    };
+    let model = client.wait(&submit(&client, 2, "model"))["model"]
+        .as_str()
+        .expect("a model")
+        .to_owned();
+    let predict = format!("/v1/models/{model}/predict");
+    let try_post = |client: &Client, target: &str, content_type: &str, body: Vec<u8>| {
+        client.try_post(target, content_type, body).expect("it answers")
+    };
+    let running = submit(&client, 1_000_000, "running");
+    let runs = |client: &Client, attempt: u64| {
+        client.follow(&running, 0, |kind, data| {
+            kind == "status" && data["status"] == "running" && data["attempt"] == attempt
+        });
+    };
+    runs(&client, 1);
+    // What a crash and a stop leave is not the same.
+    let stops: [fn(&mut Server); 2] = [Server::kill, |server| assert!(server.terminate().success())];
+    for (stop, attempt) in stops.into_iter().zip(2..) {
+        stop(&mut server);
+        disk.fill();
+        server.restart();
+        let client = Client::new(server.address());
+        let row = br#"{"instances": [[3]]}"#.to_vec();
+        assert_eq!(try_post(&client, &predict, "application/json", row), 200);
+        assert_eq!(try_post(&client, "/v1/datasets", "text/csv", table(60)), 507);
+        assert_eq!(try_post(&client, "/v1/jobs", "application/json", job(1)), 507);
+        assert_eq!(client.document(&format!("/v1/jobs/{running}"))["status"], "queued");
+        disk.empty();
+        runs(&client, attempt);
+    }
+    // While the disk is known to be full nothing is begun that it can't take: the job trains on.
+    disk.fill();
+    let client = Client::new(server.address());
+    let pause = format!("/v1/jobs/{running}/pause");
+    assert_eq!(try_post(&client, &pause, "application/json", Vec::new()), 507);
+    disk.empty();
+    let paused = client.post(&pause).expect("it runs still");
+    assert_eq!(paused["status"], "paused");
+    server.kill();
+    assert_sound(&data);
+}
+
+/// What removes files only is done before what writes: it may make the room for that.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_on_a_full_disk_makes_room_by_what_a_crash_left() {
+    let mut server = Server::start(&["--workers", "1"]);
+    server.kill();
+    let data = server.data_dir();
+    let Some(disk) = SmallDisk::mount(data.clone()) else {
+        return;
+    };
+    server.restart();
+    let client = Client::new(server.address());
+    let dataset = client.create("/v1/datasets", "text/csv", table(60), "table");
+    let job = json!({"dataset": dataset.expect("it is up")["id"], "target": "y", "training": {"epochs": 1_000_000}});
+    let job = client.create("/v1/jobs", "application/json", job.to_string().into_bytes(), "job");
+    let job = job.expect("it is up")["id"].as_str().expect("an id").to_owned();
+    for (folder, attempt) in ["incoming", "blobs", "sessions"].into_iter().zip(1..) {
+        // What a crash leaves of it has to be written about.
+        Client::new(server.address()).follow(&job, 0, |kind, data| {
+            kind == "status" && data["status"] == "running" && data["attempt"] == attempt
+        });
+        server.kill();
+        fs::remove_file(data.join("ballast")).expect("it is taken at every start with room");
+        let orphan = data.join(folder).join("orphan");
+        fs::write(&orphan, vec![1; 1 << 20]).expect("a file");
+        disk.fill();
+        server.restart();
+        assert!(!orphan.exists());
+        server.kill();
+        disk.empty();
+        server.restart();
+    }
+    server.kill();
+    assert_sound(&data);
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(super) mod media_type;
 pub(super) mod receive;
 
 use std::fs::File;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
@@ -12,7 +13,7 @@ use futures_util::Stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use jiff::{Timestamp, Unit};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -208,10 +209,9 @@ fn dataset_name(file_name: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// A place among the tables that are being received, each of which takes a buffer and perhaps a file.
-pub(super) fn place(state: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = state.uploads.clone().try_acquire_owned();
-    place.map_err(|_| {
+/// One of the places for tables that are being received, each of which takes a buffer and perhaps a file.
+pub(super) fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    places.clone().try_acquire_owned().map_err(|_| {
         ApiError::new(
             Kind::Unavailable,
             "Too many tables are being sent; try again in a moment.",
@@ -238,7 +238,7 @@ impl Upload {
         if used >= room {
             return Err(Problem::no_room(used, room).into());
         }
-        let slot = place(&state)?;
+        let slot = place(&state.uploads)?;
         Ok(Self {
             state,
             tenant,

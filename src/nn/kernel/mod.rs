@@ -10,6 +10,7 @@ mod level;
 mod prefetch;
 pub mod product;
 pub mod reduce;
+mod stop;
 
 pub use curve::Curve;
 pub use float::Float;
@@ -18,3 +19,4 @@ pub(super) use level::at_every_level;
 pub use level::{Kernel, Level, dispatch};
 pub use prefetch::prefetch;
 pub use product::Workspace;
+pub use stop::Stop;

@@ -129,6 +129,9 @@ impl<F: Float> Share<F> {
             rows.outputs.copy_from_slice(rows.x);
         }
         for (index, operation) in operations.iter().enumerate() {
+            if context.products.is_stopped() {
+                return;
+            }
             let (before, after) = self.values.split_at_mut(index);
             let x = before.last_mut().map_or(&mut *rows.x, Vec::as_mut_slice);
             let y = after.first_mut().map_or(&mut *rows.outputs, Vec::as_mut_slice);
@@ -151,7 +154,7 @@ impl<F: Float> Share<F> {
         });
     }
 
-    /// The same, and the weights change: each operation's own as soon as nobody needs the old ones.
+    /// The same, and the weights change: each operation's own as soon as nobody needs the old ones. It is never given up.
     pub(super) fn backward_and_update(
         &mut self,
         operations: &[Operation],
@@ -159,9 +162,11 @@ impl<F: Float> Share<F> {
         rows: &mut Rows<'_, F>,
         gradients: &mut [F],
     ) {
+        let stop = self.products.heed(None);
         self.descend(operations, rows, |operation, way| {
             operation.backward_and_update(all.reborrow(), way, gradients);
         });
+        self.products.heed(stop);
     }
 
     fn descend(
@@ -177,6 +182,9 @@ impl<F: Float> Share<F> {
             .unwrap_or(operations.len());
         let n = rows.count();
         for (index, operation) in operations.iter().enumerate().skip(first).rev() {
+            if self.products.is_stopped() {
+                return;
+            }
             let trace = match index {
                 0 => &mut *rows.x,
                 _ => self.values[index - 1].as_mut_slice(),

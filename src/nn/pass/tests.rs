@@ -31,7 +31,7 @@ fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
     };
     let operations = network.scored(&plan.loss).to_vec();
     let mut pass = Pass::in_shares(&network, &operations, ROWS, most);
-    let loss = pass.run(&mut network, &plan.loss, &batch);
+    let loss = pass.run(&mut network, &plan.loss, &batch).unwrap();
     (loss, pass.gradients().to_vec(), pass.outputs(ROWS).to_vec())
 }
 

@@ -148,7 +148,7 @@ impl<F: Float> Trainer<F> {
         let (epochs_done, figures) = (now.epochs, now.figures.clone());
         let Trained { network, optimizer, .. } = now.into_trained(network);
         let mut trainer = Self::new(plan, network, Some(optimizer), train, validation, options);
-        if epoch.batch >= trainer.batches_per_epoch() && epoch.batch > 0 {
+        if epoch.batch > trainer.batches_per_epoch() {
             return Err(CheckpointError::OtherPlan);
         }
         trainer.epochs_done = epochs_done;

@@ -2,7 +2,7 @@
 
 use super::epoch::Epoch;
 use super::samples::Samples;
-use crate::nn::kernel::Float;
+use crate::nn::kernel::{Float, Stop};
 use crate::nn::network::{Inference, Network};
 use crate::nn::spec::Plan;
 
@@ -15,11 +15,18 @@ const BLOCK: usize = 256;
 /// If there are no rows, or they don't fit the plan.
 pub fn evaluate<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>) -> Vec<(String, f64)> {
     samples.check(plan);
-    measure(plan, network, samples, true).figures(plan, "")
+    measure(plan, network, samples, true, &Stop::default()).figures(plan, "")
 }
 
-/// Takes the samples through the network; `metrics`: whether to count more than the loss.
-pub(super) fn measure<F: Float>(plan: &Plan, network: &Network<F>, samples: &Samples<F>, metrics: bool) -> Epoch<F> {
+/// Takes the samples through the network; `metrics`: whether to count more than the loss. Once `stop` is asked for it
+/// returns early, and what it has added up means nothing.
+pub(super) fn measure<F: Float>(
+    plan: &Plan,
+    network: &Network<F>,
+    samples: &Samples<F>,
+    metrics: bool,
+    stop: &Stop,
+) -> Epoch<F> {
     let mut epoch = Epoch::start(plan);
     let laid = samples.laid();
     let (x, targets, weights) = laid.slices();
@@ -29,6 +36,9 @@ pub(super) fn measure<F: Float>(plan: &Plan, network: &Network<F>, samples: &Sam
     let (mut d, mut values) = (vec![F::ZERO; block * plan.outputs], vec![F::ZERO; block * plan.outputs]);
     let penalty = network.penalty();
     for first in (0..rows).step_by(block) {
+        if stop.is_asked() {
+            break;
+        }
         let end = (first + block).min(rows);
         let inputs = first * plan.inputs..end * plan.inputs;
         inference.input(inputs.len()).copy_from_slice(&x[inputs]);

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use super::lanes::Lanes;
 use super::pack::{Panels, Right, room_for};
 use super::tile::{Begin, Left, Output, Target, tile};
-use super::{Float, Kernel};
-use super::{Sink, Start};
+use super::{Float, Kernel, Sink, Start, Stop};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
@@ -37,6 +36,8 @@ pub(super) struct Problem<'a, F> {
     pub(super) transposed: bool,
     /// How many threads may take part.
     pub(super) threads: usize,
+    /// Looked at before every block of rows, unless the result is handed over.
+    pub(super) stop: Option<&'a Stop>,
 }
 
 /// A thread's room for what it packs.
@@ -203,6 +204,9 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Piece<'
                     lanes: PhantomData,
                 };
                 for rows in even_parts(self.rows.clone(), highest, 1) {
+                    if self.problem.stop.is_some_and(Stop::is_asked) {
+                        return;
+                    }
                     block.run(rows);
                 }
             }

@@ -15,7 +15,7 @@ use outer::outer;
 use pack::Right;
 use tile::Left;
 
-use super::{Float, Kernel, Level};
+use super::{Float, Kernel, Level, Stop};
 
 /// Room for packed panels, kept by the caller so that no call allocates once it has grown; and whether a product that
 /// pays for it may use the threads of rayon's current pool.
@@ -24,6 +24,7 @@ pub struct Workspace<F> {
     /// One for each thread that has taken part.
     rooms: Vec<Room<F>>,
     parallel: bool,
+    stop: Option<Stop>,
 }
 
 impl<F: Float> Workspace<F> {
@@ -32,6 +33,7 @@ impl<F: Float> Workspace<F> {
         Workspace {
             rooms: Vec::new(),
             parallel: false,
+            stop: None,
         }
     }
 
@@ -40,6 +42,7 @@ impl<F: Float> Workspace<F> {
         Workspace {
             rooms: Vec::new(),
             parallel: true,
+            stop: None,
         }
     }
 
@@ -54,6 +57,17 @@ impl<F: Float> Workspace<F> {
             true => rayon::current_num_threads(),
             false => 1,
         }
+    }
+
+    /// Products are given up, whatever is in their results then, soon after `stop`, if there is one, is asked for. Returns
+    /// what was heeded before.
+    pub fn heed(&mut self, stop: Option<Stop>) -> Option<Stop> {
+        std::mem::replace(&mut self.stop, stop)
+    }
+
+    /// Whether what is computed here is to be given up.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(Stop::is_asked)
     }
 
     /// Whether work may be shared out among the threads of rayon's current pool.
@@ -132,7 +146,8 @@ pub fn xt_d<F: Float>(
     multiply(left, right, [i, n, o], start, out, workspace);
 }
 
-/// `xᵀ·d` as [`xt_d`] makes it from zero, handed over: each element once, some rows as soon as they are ready.
+/// `xᵀ·d` as [`xt_d`] makes it from zero, handed over: each element once, some rows as soon as they are ready. It is never
+/// given up.
 ///
 /// # Panics
 /// If a slice has not the length its shape says.
@@ -157,6 +172,7 @@ pub fn xt_d_into<F: Float, S: Sink<F>>(x: &[F], d: &[F], [n, i, o]: [usize; 3], 
         start: Start::Zero,
         transposed: false,
         threads: pieces,
+        stop: None,
     };
     run(problem, Destination::Taken(sinks.collect()), workspace);
 }
@@ -211,6 +227,7 @@ fn multiply<F: Float>(
         start,
         transposed,
         threads: workspace.threads([m, inner, c]),
+        stop: None,
     };
     run(problem, Destination::Stored(out), workspace);
 }
@@ -218,12 +235,13 @@ fn multiply<F: Float>(
 /// The tile is as large as the level's registers allow: 6×16 f32 for the 16 registers of AVX2 (and the 32 of NEON, half
 /// as wide), 8×32 for AVX-512, 8×16 if there are no more columns; long and flat if there is one row or two, to have
 /// enough chains under way.
-fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_, F>, workspace: &mut Workspace<F>) {
+fn run<'a, F: Float>(mut problem: Problem<'a, F>, destination: Destination<'_, F>, workspace: &'a mut Workspace<F>) {
     let [m, _, c] = problem.size;
     if m == 0 || c == 0 {
         return;
     }
-    let rooms = &mut workspace.rooms;
+    let Workspace { rooms, stop, .. } = workspace;
+    problem.stop = stop.as_ref();
     // SAFETY: a level is current only where the processor has its instructions.
     unsafe {
         match (Level::current(), m) {

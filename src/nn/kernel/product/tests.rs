@@ -217,3 +217,14 @@ fn a_slice_of_the_wrong_length_is_refused() {
         &mut Workspace::serial(),
     );
 }
+
+#[test]
+fn a_product_that_is_given_up_ends_before_its_next_block_of_rows() {
+    let [n, i, o] = [1000, 256, 32];
+    let (x, w) = (numbers::<f32>(n * i, 1), numbers::<f32>(i * o, 2));
+    let mut out = vec![f32::NAN; n * o];
+    let mut workspace = Workspace::serial();
+    workspace.heed(Some(Stop::at_look(2)));
+    x_w(&x, &w, [n, i, o], Start::Zero, &mut out, &mut workspace);
+    assert!(out[0].is_finite() && out[n * o - 1].is_nan());
+}

@@ -1,0 +1,90 @@
+use ndarray::Array2;
+
+use super::*;
+use crate::nn::spec::{ModelSpec, Target};
+
+const INPUTS: usize = 5;
+const ROWS: usize = 420;
+
+fn samples(rows: usize) -> Samples<f32> {
+    Samples {
+        x: Array2::from_shape_fn((rows, INPUTS), |(row, i)| ((row * 7 + i) as f32).sin()),
+        y: Array2::from_shape_fn((rows, 1), |(row, _)| (row as f32 / 9.0).cos()),
+        weights: None,
+    }
+}
+
+/// Two epochs of two batches each, all that can be measured after each of them.
+fn start(spec: &str) -> (Plan, FitOptions, Trainer<f32>) {
+    let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+    let plan = spec.plan("", INPUTS, Target::Regression).unwrap();
+    let options = FitOptions {
+        epochs: 2,
+        batch_size: 300,
+        seed: 3,
+        report_inference_loss: true,
+        report_gradient_noise: true,
+        ..FitOptions::default()
+    };
+    let network = Network::initialize(&plan, 3);
+    let trainer = Trainer::new(
+        plan.clone(),
+        network,
+        None,
+        samples(ROWS),
+        Some(samples(600)),
+        options.clone(),
+    );
+    (plan, options, trainer)
+}
+
+/// Steps until one is none; the reports of the epochs, and that step.
+fn run(trainer: &mut Trainer<f32>) -> (Vec<EpochReport>, Step) {
+    let mut reports = Vec::new();
+    loop {
+        match trainer.step() {
+            Step::Batch => {}
+            Step::Epoch(report) => reports.push(report),
+            none => return (reports, none),
+        }
+    }
+}
+
+/// Stops at every so-many-th place where a step looks whether it is to, and goes on from the checkpoint; returns how many
+/// there are.
+fn stop_at_every(so_many: usize, spec: &str) -> usize {
+    let (_, _, mut whole) = start(spec);
+    let (all, done) = run(&mut whole);
+    let wanted = whole.finish().network.weights();
+    for look in (1..).step_by(so_many) {
+        let (plan, options, mut trainer) = start(spec);
+        trainer.heed(Stop::at_look(look));
+        let (before, end) = run(&mut trainer);
+        if end == done {
+            return look - 1;
+        }
+        assert_eq!((end, trainer.step()), (Step::Stopped, Step::Stopped), "look {look}");
+        let checkpoint = trainer.checkpoint();
+        let mut resumed = Trainer::resume(plan, samples(ROWS), Some(samples(600)), options, checkpoint).unwrap();
+        let (after, end) = run(&mut resumed);
+        assert_eq!(end, done, "look {look}");
+        assert_eq!([before, after].concat(), all, "look {look}");
+        assert_eq!(resumed.finish().network.weights(), wanted, "look {look}");
+    }
+    unreachable!("some look is the last")
+}
+
+#[test]
+fn a_step_that_is_given_up_anywhere_leaves_no_trace() {
+    let in_shares = r#"{"layers": [{"type": "dense", "units": 16, "activation": "swish"},
+        {"type": "dropout", "rate": 0.2}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
+    let as_a_whole = r#"{"layers": [{"type": "dense", "units": 16}, {"type": "batch_normalization"},
+        {"type": "activation", "activation": "swish"}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
+    // So many weights that they change while the gradients are still worked out.
+    let at_once = r#"{"layers": [{"type": "dense", "units": 128, "activation": "relu"}, {"type": "batch_normalization"},
+        {"type": "dense", "units": 2064}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
+    for (spec, so_many, places) in [(in_shares, 1, 40), (as_a_whole, 1, 30), (at_once, 61, 40)] {
+        let found = stop_at_every(so_many, spec);
+        assert!(found >= places, "only {found} looks in {spec}");
+    }
+}
