@@ -89,6 +89,8 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = match &error {
             sqlx::Error::PoolTimedOut => return Self::Busy(error),
+            // A connection is a thread, and the system has none to give just now.
+            sqlx::Error::Io(reason) if reason.kind() == io::ErrorKind::WouldBlock => return Self::Busy(error),
             sqlx::Error::PoolClosed => return Self::Closed,
             sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()),
             _ => None,
