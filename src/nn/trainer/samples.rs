@@ -61,7 +61,7 @@ impl<F: Float> Samples<F> {
 }
 
 /// Rows taken in a new order lie anywhere: how many copies earlier each is asked for.
-const AHEAD: usize = 16;
+const AHEAD: usize = 48;
 
 /// Numbers at the beginning of a row that are asked for; what follows the processor fetches by itself.
 const WAITED_FOR: usize = 64;
