@@ -1,5 +1,6 @@
 //! The accept loop: as many connections as the limit allows, each with deadlines, ended in good order; further ones are told so.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -26,9 +28,16 @@ const HEAD_BUFFER_BYTES: usize = 128 * 1024;
 /// Clients that the kernel lets wait for their connection to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Connections beyond the limit that are open at once, to be refused; while there are so many, further ones wait in the
-/// kernel's queue.
+/// Connections beyond the limit that are open at once, to be refused as any request is; while there are so many, further ones
+/// get [`NO_PLACE`] without a word of theirs.
 const REFUSED_AT_ONCE: usize = 64;
+
+/// An answer for whoever comes while even those to be refused are too many.
+const NO_PLACE: &str = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\nconnection: close\r\n",
+    "content-length: 144\r\n\r\n",
+    r#"{"type":"/problems/unavailable","title":"Unavailable","status":503,"detail":"Too many connections are open; ask again in a second.","errors":[]}"#,
+);
 
 /// The longest that one of these stays: its client may be far away, but whoever says nothing keeps others from their refusal.
 const REFUSAL: Duration = Duration::from_secs(1);
@@ -57,8 +66,12 @@ pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationTok
         .max_buf_size(HEAD_BUFFER_BYTES);
     let connections = GracefulShutdown::new();
     let slots = Slots::new(&limits);
+    let mut refused = Refused::default();
 
-    while let Some((stream, peer, slot)) = stop.run_until_cancelled(accept(&listener, &slots, &limits)).await {
+    while let Some((stream, peer, slot)) = stop
+        .run_until_cancelled(accept(&listener, &slots, &mut refused, &limits))
+        .await
+    {
         let io = TokioIo::new(Connection::new(stream, &limits));
         let router = if slot.is_refusal { &refusals } else { &router };
         let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
@@ -99,39 +112,38 @@ impl Slots {
         }
     }
 
-    /// Waits for a place in which the next connection can at least be refused.
-    async fn one_to_refuse(&self) -> Slot {
-        let permit = self.for_refusals.clone().acquire_owned().await;
-        Slot {
-            _permit: permit.expect("the semaphore is never closed"),
-            is_refusal: true,
-        }
+    /// The place for a connection that has come: one for requests, or one to be refused in, or none.
+    fn take(&self) -> Option<Slot> {
+        [(&self.for_requests, false), (&self.for_refusals, true)]
+            .into_iter()
+            .find_map(|(places, is_refusal)| {
+                let permit = places.clone().try_acquire_owned().ok()?;
+                Some(Slot {
+                    _permit: permit,
+                    is_refusal,
+                })
+            })
     }
 }
 
-impl Slot {
-    /// The place for a connection that has come: one for requests, if there is one.
-    fn or_better(self, slots: &Slots) -> Self {
-        match slots.for_requests.clone().try_acquire_owned() {
-            Ok(permit) => Self {
-                _permit: permit,
-                is_refusal: false,
-            },
-            Err(_) => self,
-        }
-    }
-}
-
-/// The next connection, where it comes from, and its place.
-async fn accept(listener: &TcpListener, slots: &Slots, limits: &Limits) -> (TcpStream, Peer, Slot) {
-    let slot = slots.one_to_refuse().await;
+/// The next connection that there is a place for, where it comes from, and its place.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Slots,
+    refused: &mut Refused,
+    limits: &Limits,
+) -> (TcpStream, Peer, Slot) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
+                let Some(slot) = slots.take() else {
+                    refused.push(stream).await;
+                    continue;
+                };
                 // Answers are written whole: waiting for more to send only delays them.
                 stream.set_nodelay(true).ok();
                 hold_little_back(&stream, limits);
-                return (stream, Peer(address.ip()), slot.or_better(slots));
+                return (stream, Peer(address.ip()), slot);
             }
             // The client is gone already, or the process is out of file descriptors, which others will give back.
             Err(error) => {
@@ -139,6 +151,23 @@ async fn accept(listener: &TcpListener, slots: &Slots, limits: &Limits) -> (TcpS
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+/// Connections that got [`NO_PLACE`]. The last of them are kept for a while: to close one whose request is not read would
+/// take the answer from its client.
+#[derive(Default)]
+struct Refused(VecDeque<TcpStream>);
+
+impl Refused {
+    async fn push(&mut self, mut stream: TcpStream) {
+        // A new connection has room for it; whoever doesn't get it sees the end.
+        drop(stream.try_write(NO_PLACE.as_bytes()));
+        drop(stream.shutdown().await);
+        if self.0.len() >= REFUSED_AT_ONCE {
+            self.0.pop_front();
+        }
+        self.0.push_back(stream);
     }
 }
 

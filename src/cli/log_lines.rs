@@ -13,27 +13,42 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How long lines are gathered after others were written; the first after a silence goes at once.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// Lines in memory beyond which whoever adds one writes them: a reader that is too slow makes the server wait, not grow.
+/// Lines in memory beyond which further ones are lost, and counted: who reads them may be slow or have stopped reading, and
+/// nobody who answers requests waits for that.
 const MOST_BYTES: usize = 256 * 1024;
+
+/// How long an end waits for the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Cloning it is cheap.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
-    out: Mutex<File>,
-    gathered: Mutex<Vec<u8>>,
+    gathered: Mutex<Gathered>,
+    /// Something was gathered.
     some: Condvar,
+    /// What was gathered is written.
+    written: Condvar,
 }
 
-/// Writes what is left when it is dropped.
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<u8>,
+    lost: u64,
+    /// Somebody doesn't want to wait for more lines.
+    is_urgent: bool,
+    is_writing: bool,
+}
+
+/// Waits for the last lines when it is dropped.
 #[must_use]
 pub(super) struct LinesKept(Lines);
 
 /// Takes one line.
 pub(super) struct Line<'a> {
     lines: &'a Shared,
-    /// It may be the last thing a process says.
     is_urgent: bool,
 }
 
@@ -48,19 +63,11 @@ impl Lines {
     }
 
     fn to(out: File) -> io::Result<(Self, LinesKept)> {
-        let lines = Self(Arc::new(Shared {
-            out: Mutex::new(out),
-            gathered: Mutex::default(),
-            some: Condvar::new(),
-        }));
-        let gathering = lines.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || {
-            loop {
-                gathering.0.wait();
-                gathering.0.write();
-                thread::sleep(GATHER);
-            }
-        })?;
+        let lines = Self(Arc::default());
+        let shared = lines.0.clone();
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || shared.write_to(out))?;
         let kept = LinesKept(lines.clone());
         Ok((lines, kept))
     }
@@ -68,28 +75,42 @@ impl Lines {
 
 impl Drop for LinesKept {
     fn drop(&mut self) {
-        self.0.0.write();
+        let shared = &self.0.0;
+        let mut gathered = shared.locked();
+        gathered.is_urgent = true;
+        shared.some.notify_one();
+        let is_left = |gathered: &mut Gathered| gathered.is_writing || !gathered.lines.is_empty();
+        drop(shared.written.wait_timeout_while(gathered, LAST_WORDS, is_left));
     }
 }
 
 impl Shared {
-    fn wait(&self) {
-        let gathered = locked(&self.gathered);
-        let some = self.some.wait_while(gathered, |gathered| gathered.is_empty());
-        drop(some.unwrap_or_else(PoisonError::into_inner));
+    fn locked(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is gathered. That standard error takes nothing is not to be told anywhere.
-    fn write(&self) {
-        // Taken first, so that lines are written in the order in which they came.
-        let mut out = locked(&self.out);
-        let lines = std::mem::take(&mut *locked(&self.gathered));
-        let _ = out.write_all(&lines);
+    /// The only one that writes, so that no other is held up. That `out` takes nothing is not to be told anywhere.
+    fn write_to(&self, mut out: File) {
+        loop {
+            let is_empty = |gathered: &mut Gathered| gathered.lines.is_empty();
+            let gathered = self.some.wait_while(self.locked(), is_empty);
+            let mut gathered = gathered.unwrap_or_else(PoisonError::into_inner);
+            let mut lines = std::mem::take(&mut gathered.lines);
+            if let lost @ 1.. = std::mem::take(&mut gathered.lost) {
+                lines.extend_from_slice(
+                    format!("{lost} lines of the log were lost: they came faster than they were read\n").as_bytes(),
+                );
+            }
+            (gathered.is_urgent, gathered.is_writing) = (false, true);
+            drop(gathered);
+            let _ = out.write_all(&lines);
+            let mut gathered = self.locked();
+            gathered.is_writing = false;
+            self.written.notify_all();
+            let can_wait = |gathered: &mut Gathered| !gathered.is_urgent;
+            drop(self.some.wait_timeout_while(gathered, GATHER, can_wait));
+        }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -112,14 +133,16 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut gathered = locked(&self.lines.gathered);
-        let is_first = gathered.is_empty();
-        gathered.extend_from_slice(line);
-        let is_due = self.is_urgent || gathered.len() > MOST_BYTES;
+        let mut gathered = self.lines.locked();
+        let is_first = gathered.lines.is_empty();
+        if gathered.lines.len() + line.len() <= MOST_BYTES {
+            gathered.lines.extend_from_slice(line);
+        } else {
+            gathered.lost += 1;
+        }
+        gathered.is_urgent |= self.is_urgent;
         drop(gathered);
-        if is_due {
-            self.lines.write();
-        } else if is_first {
+        if is_first || self.is_urgent {
             self.lines.some.notify_one();
         }
         Ok(line.len())
@@ -157,14 +180,31 @@ mod tests {
     }
 
     #[test]
-    fn an_urgent_line_is_written_at_once_after_those_before_it() {
-        let (mut out, lines, _kept) = lines();
+    fn an_urgent_line_comes_after_those_before_it() {
+        let (mut out, lines, kept) = lines();
         for number in 0..100 {
             add(&lines, false, &format!("{number}\n"));
         }
         add(&lines, true, "urgent\n");
+        drop(kept);
         let numbers: String = (0..100).map(|number| format!("{number}\n")).collect();
         assert_eq!(said(&mut out), numbers + "urgent\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_reader_that_does_not_read_holds_nobody_up_and_learns_what_it_missed() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (lines, kept) = Lines::to(std::os::fd::OwnedFd::from(writer).into()).unwrap();
+        let line = "x".repeat(1023) + "\n";
+        (0..1000).for_each(|_| add(&lines, true, &line));
+        drop(kept); // gives up
+        let mut text = String::new();
+        let mut some = [0; 4096];
+        while !text.contains("lines of the log were lost") {
+            let count = reader.read(&mut some).unwrap();
+            text += std::str::from_utf8(&some[..count]).unwrap();
+        }
     }
 
     #[test]

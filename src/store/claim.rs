@@ -49,7 +49,7 @@ struct Claimed {
 }
 
 impl Store {
-    /// Claims the job at the head of the queue; `None` when there is none, it needs more than `room_bytes`, or it may not
+    /// Claims the job at the head of the queue, where those stand that must train alone; `None` when there is none, it needs more than `room_bytes`, or it may not
     /// train beside those that workers have.
     ///
     /// A job that can't be read is failed instead: it would keep all behind it waiting.
@@ -57,7 +57,7 @@ impl Store {
         let head = concat!(
             "SELECT tenant, id, memory_bytes, ",
             kept_apart!(),
-            " AS kept_apart FROM jobs WHERE status = 'queued' ORDER BY id LIMIT 1"
+            " AS kept_apart FROM jobs WHERE status = 'queued' ORDER BY crashes < 2, id LIMIT 1"
         );
         while let Some((mut write, head)) = self.begin_with_first(head, room_bytes).await? {
             let (tenant, id) = (TenantId::new(head.tenant), parsed("job", &head.id)?);
@@ -81,15 +81,21 @@ impl Store {
         Ok(None)
     }
 
+    /// Whether a job that must train alone, having been there at two crashes in a row, waits for others to let go.
+    pub async fn suspect_waits(&self) -> Result<bool, StoreError> {
+        let waits = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 'queued' AND crashes >= 2)
+            AND NOT EXISTS (SELECT 1 FROM jobs WHERE status IN ('running', 'cancelling') AND owner IS NOT NULL AND crashes >= 2)",
+        );
+        Ok(waits.fetch_one(self.database().readers()).await?)
+    }
+
     /// Claims a job that was cancelled while no worker had it but a checkpoint holds trained epochs: its worker makes
     /// the model from the checkpoint and finishes the job as cancelled, without training. One that can't be read is
     /// cancelled at once.
     pub async fn claim_cancelling(&self, owner: &str) -> Result<Option<Claim>, StoreError> {
-        let waiting = concat!(
-            "SELECT tenant, id, memory_bytes, ",
-            kept_apart!(),
-            " AS kept_apart FROM jobs WHERE status = 'cancelling' AND owner IS NULL ORDER BY id LIMIT 1"
-        );
+        let waiting = "SELECT tenant, id, memory_bytes, FALSE AS kept_apart FROM jobs
+            WHERE status = 'cancelling' AND owner IS NULL ORDER BY id LIMIT 1";
         while let Some((mut write, candidate)) = self.begin_with_first(waiting, u64::MAX).await? {
             let (tenant, id) = (TenantId::new(candidate.tenant), parsed("job", &candidate.id)?);
             let end = [JobStatus::Cancelling, JobStatus::Cancelled];

@@ -70,8 +70,8 @@ async fn recover(write: &mut SqliteConnection, orphan: &Orphan) -> Result<(), St
 async fn blame_crashes(write: &mut SqliteConnection, tenant: &TenantId, id: JobId) -> Result<(), StoreError> {
     let detail = format!(
         "The server went down {MAX_CRASHES} times in a row while it trained this job, each time before it could store \
-        a new checkpoint, and the last time it trained no other. Its memory may not suffice: try a smaller network, batch \
-        or table."
+        a new checkpoint, and the last time it trained no other. Unless somebody ended the server, its memory may not suffice: try a smaller \
+        network, batch or table."
     );
     sqlx::query("UPDATE jobs SET error_code = 'crashed', error_detail = $3 WHERE tenant = $1 AND id = $2")
         .bind(tenant.as_str())

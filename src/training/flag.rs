@@ -10,7 +10,7 @@ use crate::nn::kernel::Stop;
 #[repr(u8)]
 pub(super) enum Wish {
     GoOn,
-    /// The server stops: leave a checkpoint and let go.
+    /// The server stops, or another job must train alone: leave a checkpoint and let go.
     Release,
     /// The client pauses the job: leave a checkpoint and let go.
     Pause,

@@ -163,9 +163,7 @@ impl Runner {
                 () = sleep(retry.unwrap_or_default()), if retry.is_some() => {}
             }
         }
-        for running in shared.running().values() {
-            running.flag.ask(Wish::Release);
-        }
+        shared.ask_all(Wish::Release);
     }
 
     /// Claims what there is to do and a thread for.
@@ -188,6 +186,10 @@ impl Runner {
                 true => shared.store.claim_next(&shared.owner, room_bytes).await?,
                 false => None,
             }) else {
+                // It trains alone only to its next checkpoint; they go on then, to the bit as if they had not let go.
+                if shared.store.suspect_waits().await? {
+                    shared.ask_all(Wish::Release);
+                }
                 return Ok(());
             };
             let (place, flag) = Place::take(shared, &claim);
@@ -239,6 +241,10 @@ impl Shared {
     /// Asks the thread of a job, if it has one.
     pub(super) fn ask(&self, id: JobId, wish: Wish) -> bool {
         self.running().get(&id).map(|running| running.flag.ask(wish)).is_some()
+    }
+
+    fn ask_all(&self, wish: Wish) {
+        self.running().values().for_each(|running| running.flag.ask(wish));
     }
 
     /// Whether a job has ended and the disk has no room to store how.

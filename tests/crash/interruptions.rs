@@ -216,6 +216,24 @@ fn a_job_that_takes_the_server_down_three_times_takes_no_other_with_it() {
 }
 
 #[test]
+fn two_suspects_train_alone_one_after_the_other_and_then_together() {
+    let mut server = Server::start(&["--workers", "2"]);
+    let client = Client::new(server.address());
+    let dataset = upload(&client);
+    let jobs = ["one", "other"].map(|key| submit(&client, &job(&dataset, 1_000_000), key));
+    let both_run = |server: &Server| {
+        let client = Client::new(server.address());
+        let status = |id: &String| client.document(&format!("/v1/jobs/{id}"))["status"].clone();
+        while !jobs.iter().all(|id| status(id) == "running") {}
+    };
+    for _ in 0..2 {
+        both_run(&server);
+        server.crash_and_restart();
+    }
+    both_run(&server);
+}
+
+#[test]
 fn a_paused_job_survives_and_goes_on() {
     let mut server = Server::start(&[]);
     let client = Client::new(server.address());

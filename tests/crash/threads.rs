@@ -40,7 +40,11 @@ fn a_job_for_which_there_is_no_thread_waits_for_one() {
     preload.set_broken(true);
     // The database may want a thread for it too.
     let cancel = format!("/v1/jobs/{long}/cancel");
-    while client.try_post(&cancel, "application/json", Vec::new()).expect("it is up") != 200 {}
+    while client
+        .try_post(&cancel, "application/json", Vec::new())
+        .expect("it is up")
+        != 200
+    {}
     while !server.log().contains("no thread could be started") {}
     preload.set_broken(false);
     let done = client.wait(&job);

@@ -6,7 +6,7 @@ use super::Context;
 use crate::nn::kernel::product::{Start, d_wt, x_w, xt_d, xt_d_into};
 use crate::nn::kernel::{Float, Workspace, reduce};
 use crate::nn::layout::Layout;
-use crate::nn::optimizer::{Changing, Update};
+use crate::nn::optimizer::{Changing, LANES};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dense {
@@ -18,6 +18,9 @@ pub(super) struct Dense {
 
 /// Numbers of a kernel from which on its gradient is used at once.
 const LARGE: usize = 1 << 16;
+
+/// Numbers that each thread may copy for it: 4 MiB of f32.
+const MOST_COPIED: usize = 1 << 20;
 
 impl Dense {
     pub(super) fn new(layer: usize, layout: &Layout) -> Self {
@@ -79,9 +82,10 @@ impl Dense {
         }
     }
 
-    /// Whether its kernel is so large that its gradient had better not go through memory.
-    pub(super) fn is_large(&self) -> bool {
-        self.kernel.len() >= LARGE && self.units.is_multiple_of(Update::<f32>::LANES)
+    /// Whether its kernel is so large that its gradient had better not go through memory, and the batch so small that each
+    /// thread may have a copy of d_y.
+    pub(super) fn gains_by_update_at_once(&self, rows: usize) -> bool {
+        self.kernel.len() >= LARGE && self.units.is_multiple_of(LANES) && rows * self.units <= MOST_COPIED
     }
 
     /// [`Self::backward`], and the weights change: of the kernel some rows as soon as their gradient is known.
@@ -106,7 +110,7 @@ impl Dense {
         xt_d_into(x, d_y, [rows, self.inputs, self.units], kernel, products);
         if let Some(bias) = self.bias.clone() {
             reduce::column_sums(d_y, &mut gradients[bias.clone()]);
-            let bias = bias.start..bias.end.next_multiple_of(Update::<F>::LANES);
+            let bias = bias.start..bias.end.next_multiple_of(LANES);
             all.slice(bias.clone()).change_by(&gradients[bias], false);
         }
     }

@@ -246,7 +246,7 @@ impl Operation {
     /// Backward, after which its weights are changed. `gradients` is room for those of them.
     pub(crate) fn backward_and_update<F: Float>(&self, mut all: Changing<'_, F>, way: Way<'_, F>, gradients: &mut [F]) {
         if let Kind::Dense(dense) = &self.kind
-            && dense.is_large()
+            && dense.gains_by_update_at_once(way.rows)
         {
             let d_x = way.wants_d_x.then(|| &mut way.d.next[..way.rows * self.inputs]);
             let d_y = &way.d.now[..way.rows * self.outputs];

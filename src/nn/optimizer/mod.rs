@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clip::clip;
 use super::kernel::Float;
 use super::network::Network;
-pub(crate) use update::{Changing, Part, Update};
+pub(crate) use update::{Changing, LANES, Part, Update};
 
 use crate::nn::schedule::{ScheduleOrName, ScheduleSpec};
 use crate::nn::spec::bounds::{boolean, epsilon, factor, factor_or_null, fraction, positive_or_null, rate, share};
@@ -247,7 +247,7 @@ impl OptimizerSpec {
         })
     }
 
-    /// Whether one weight's change depends on other weights' gradients, so that it must wait for all.
+    /// Whether gradients are changed before they change the weights.
     pub(crate) fn clips(&self) -> bool {
         let common = self.common();
         common.clipnorm.is_some() || common.clipvalue.is_some() || common.global_clipnorm.is_some()

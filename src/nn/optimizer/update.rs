@@ -61,7 +61,8 @@ impl<'a, F: Float> Part<'a, F> {
 
 /// Numbers a thread takes at a time; below twice as many the update stays on one thread.
 const SHARE: usize = 1 << 15;
-const LANES: usize = 16;
+/// Weights change so many at a time: any part of them has a multiple of it.
+pub(crate) const LANES: usize = 16;
 
 /// What a step does to any part of the weights; each depends on its own gradient alone.
 pub(crate) struct Update<F>(Box<Change<F>>);
@@ -69,9 +70,6 @@ pub(crate) struct Update<F>(Box<Change<F>>);
 type Change<F> = dyn Fn(Part<'_, F>, &[F]) + Send + Sync;
 
 impl<F: Float> Update<F> {
-    /// Weights change so many at a time: any part of them has a multiple of it.
-    pub(crate) const LANES: usize = LANES;
-
     /// First `w ← w − w·decay`, then the rule.
     pub(super) fn new<R: Rule<F, SLOTS>, const SLOTS: usize>(rule: R, decay: F) -> Self {
         const { assert!(SLOTS <= MOST_SLOTS) }

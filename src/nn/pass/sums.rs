@@ -2,7 +2,7 @@
 
 use crate::nn::kernel::product::Sink;
 use crate::nn::kernel::{Float, reduce};
-use crate::nn::optimizer::Changing;
+use crate::nn::optimizer::{Changing, LANES};
 
 /// What the rows of a share come to.
 #[derive(Debug)]
@@ -30,8 +30,6 @@ pub(super) fn begin_with<'a, F: Float>(gradients: &mut Vec<F>, shares: &'a mut [
 
 /// Gradients that a thread adds up at a time.
 const AT_ONCE: usize = 4096;
-/// Where the work is split, it is at a multiple of so many.
-const LANES: usize = 16;
 
 /// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares; then an update of the weights, where
 /// there is one. They begin with element `first` of the shares.

@@ -50,11 +50,11 @@ impl<F: Float> Right<'_, F> {
             match self {
                 // SAFETY: the caller's promise.
                 Right::Rows(data) => unsafe {
-                    copy::<F, V>(&data[inner.start * c + column..], c, columns, panel, width);
+                    copy::<F, V>(from(data, inner.start * c + column), c, columns, panel, width);
                 },
                 // SAFETY: the caller's promise.
                 Right::Columns(data) => unsafe {
-                    transpose::<F, V>(&data[column * k + inner.start..], [columns, k], panel, width);
+                    transpose::<F, V>(from(data, column * k + inner.start), [columns, k], panel, width);
                 },
             }
         }
@@ -71,6 +71,12 @@ impl<F: Float> Right<'_, F> {
     }
 }
 
+/// What comes from `first` on; nothing of an operand without rows.
+#[inline(always)]
+fn from<F>(data: &[F], first: usize) -> &[F] {
+    data.get(first..).unwrap_or_default()
+}
+
 /// The first `length` elements of `room`, which grows to hold them.
 #[inline(always)]
 pub(super) fn room_for<F: Float>(room: &mut Vec<F>, length: usize) -> &mut [F] {
@@ -85,8 +91,8 @@ pub(super) fn room_for<F: Float>(room: &mut Vec<F>, length: usize) -> &mut [F] {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn copy<F: Float, V: Lanes<F>>(from: &[F], stride: usize, columns: usize, to: &mut [F], width: usize) {
-    for (to, from) in to.chunks_exact_mut(width).zip(from.chunks(stride)) {
+unsafe fn copy<F: Float, V: Lanes<F>>(data: &[F], stride: usize, columns: usize, to: &mut [F], width: usize) {
+    for (to, from) in to.chunks_exact_mut(width).zip(data.chunks(stride)) {
         let from = &from[..columns];
         if columns == width {
             for (to, from) in to.chunks_exact_mut(V::N).zip(from.chunks_exact(V::N)) {
@@ -175,7 +181,7 @@ impl<'a, F: Float> Panels<'a, F> {
     pub(super) fn at(self, column: usize) -> Panel<'a, F> {
         match self.right {
             Right::Rows(data) if column < self.first_packed => Panel {
-                data: &data[self.first + column..],
+                data: from(data, self.first + column),
                 stride: self.c,
             },
             _ => Panel {

@@ -148,7 +148,17 @@ fn sizes_around_the_blocks_are_the_chain_in_order() {
 #[test]
 fn an_empty_inner_side_leaves_the_start_and_an_empty_result_is_nothing() {
     let mut workspace = Workspace::serial();
-    for shape in [[0, 3, 4], [3, 0, 4], [3, 4, 0], [0, 0, 0], [50, 0, 2], [2, 50, 0]] {
+    for shape in [
+        [0, 3, 4],
+        [3, 0, 4],
+        [3, 4, 0],
+        [0, 0, 0],
+        [50, 0, 2],
+        [2, 50, 0],
+        [0, 3, 20],
+        [0, 70, 600],
+        [60, 0, 90],
+    ] {
         check::<f32>(shape, &mut workspace);
     }
 }
