@@ -28,9 +28,9 @@
 //! | cancelling | cancelled | the start | after a crash, when there is no checkpoint to make a model from |
 //!
 //! Every job that a worker has when the process ends took part in the crash, and which one caused it nobody can tell. So
-//! the second crash in a row makes a job a suspect: until it has a new checkpoint it trains alone. It starts once no other
-//! has a worker, and while it trains none starts. The third crash, which fails it, is then its own, and its neighbours
-//! are not failed with it.
+//! the second crash in a row makes a job a suspect: until it has a new checkpoint it trains alone. It stands at the head of
+//! the queue, those that train are queued again for it with what they have trained, and while it trains none starts. The
+//! third crash, which fails it, is then its own, and its neighbours are not failed with it.
 //!
 //! "The start" is the next opening of the data directory. Every move is one transaction with the event that tells of it
 //! and all that belongs to it. A worker's move counts only while the job is still its own (owner and fence of its
@@ -131,8 +131,8 @@ pub struct JobError {
     pub detail: String,
 }
 
-/// What a queued job waits for: jobs before it in the queue, a worker that is free, the memory that it will need, or the
-/// end of those that train, because it or one of them was there at two crashes of the server in a row and so trains alone.
+/// What a queued job waits for: jobs before it in the queue, a worker that is free, the memory that it will need, or that
+/// those that train make way, because it or one of them was there at two crashes of the server in a row and so trains alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitingFor {
