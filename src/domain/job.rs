@@ -18,7 +18,7 @@
 //! | running | failed | its worker | it can't go on; `error` says why |
 //! | running | failed | the start | the third crash in a row without a new checkpoint |
 //! | running | paused | its worker | its client paused it; a checkpoint is stored with the move |
-//! | running | queued | its worker | the server stops; a checkpoint is stored with the move |
+//! | running | queued | its worker | the server stops, or a suspect is to train alone; a checkpoint is stored with the move |
 //! | running | queued | the start | after a crash |
 //! | paused | queued | a client | it resumes the job |
 //! | running | cancelling | a client | it cancels a job that a worker has |
