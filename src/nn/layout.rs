@@ -11,7 +11,7 @@ use super::spec::{Fault, LayerSpec, Plan};
 use super::weights::{LayerWeights, Tensor};
 
 /// Arrays start at multiples of so many elements (a cache line of f32); the gaps stay zero.
-const ALIGNMENT: usize = 16;
+pub(crate) const ALIGNMENT: usize = 16;
 
 /// One weight array.
 #[derive(Clone, Debug, PartialEq)]

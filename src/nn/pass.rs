@@ -25,7 +25,8 @@ pub(super) const SHARE_ROWS: usize = 128;
 /// than it brings, and the products of a whole batch are large enough to be shared out themselves.
 pub(super) const MOST_WEIGHTS_OF_SHARES: usize = 1 << 18;
 
-/// Multiply-adds of a way back on which weights change at once, which can't be given up any more: some tenths of a second.
+/// Multiply-adds of a way back on which weights change at once, which can't be given up any more: some tenths of a second where a core is
+/// free for it.
 const MOST_NOT_GIVEN_UP: usize = 1 << 33;
 
 /// How many shares go, where there are not more threads, before these meet and the shares' sums are added up: meeting
@@ -63,9 +64,14 @@ pub(crate) struct Batch<'a, P> {
     pub(crate) weighted: bool,
     /// Decides what dropout drops.
     pub(crate) random: &'a Random,
-    /// Puts some of the batch's rows into their places: `Fn(Range<usize>, Room<F>)`.
+    /// A [`Fill`].
     pub(crate) fill: P,
 }
+
+/// Puts some of the batch's rows into their places.
+pub(crate) trait Fill<F>: Fn(Range<usize>, Room<'_, F>) + Sync {}
+
+impl<F, P: Fn(Range<usize>, Room<'_, F>) + Sync> Fill<F> for P {}
 
 /// The places of some rows.
 pub(crate) struct Room<'a, F> {
@@ -139,16 +145,13 @@ impl<F: Float> Pass<F> {
     ///
     /// # Panics
     /// If the batch has more rows than the pass was made for.
-    pub(crate) fn train<P>(
+    pub(crate) fn train<P: Fill<F>>(
         &mut self,
         network: &mut Network<F>,
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         (optimizer, state): (&OptimizerSpec, &mut OptimizerState<F>),
-    ) -> Option<f64>
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    ) -> Option<f64> {
         if !optimizer.clips() && network.layout.penalized().next().is_none() {
             return self.there_and_back(network, loss, batch, Some((optimizer, state)));
         }
@@ -166,25 +169,24 @@ impl<F: Float> Pass<F> {
     ///
     /// # Panics
     /// If the batch has more rows than the pass was made for.
-    pub(crate) fn run<P>(&mut self, network: &mut Network<F>, loss: &LossSpec, batch: &Batch<'_, P>) -> Option<f64>
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    pub(crate) fn run<P: Fill<F>>(
+        &mut self,
+        network: &mut Network<F>,
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+    ) -> Option<f64> {
         let loss = self.there_and_back(network, loss, batch, None)?;
         Some(loss + network.penalize(&mut self.gradients))
     }
 
     /// The loss without penalties.
-    fn there_and_back<P>(
+    fn there_and_back<P: Fill<F>>(
         &mut self,
         network: &mut Network<F>,
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
-    ) -> Option<f64>
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    ) -> Option<f64> {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
         let total = match self.is_shared(batch.rows) {
@@ -195,49 +197,42 @@ impl<F: Float> Pass<F> {
     }
 
     /// The batch as one share; Σ of the rows' losses.
-    fn run_whole<P>(
+    fn run_whole<P: Fill<F>>(
         &mut self,
         network: &mut Network<F>,
         operations: &[Operation],
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
-    ) -> Option<f64>
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    ) -> Option<f64> {
         let (parallel, stop) = (self.parallel, self.stop.clone());
         let (mut rows, share, gradients) = self.whole(batch);
         let weights = (&*network.trainable, &mut *network.moving);
         let total = share.forward_and_score(operations, weights, loss, &mut rows, batch.random);
         let weights = network.trainable.len();
         let at_once = weights > MOST_WEIGHTS_OF_SHARES && weights.saturating_mul(batch.rows) <= MOST_NOT_GIVEN_UP;
-        match step {
-            Some((optimizer, state)) if at_once && total.is_finite() && !stop.is_asked() => {
+        match step.filter(|_| total.is_finite()) {
+            Some((optimizer, state)) if at_once && !stop.is_asked() => {
                 let update = optimizer.begin_step(state);
                 let weights = Changing::new(state.part(&mut network.trainable), &update);
                 share.backward_and_update(operations, weights, &mut rows, gradients);
-                return Some(total);
             }
-            Some((optimizer, state)) if total.is_finite() => {
+            step => {
                 share.backward(operations, &network.trainable, &mut rows, gradients);
-                if !stop.is_asked() {
+                if stop.is_asked() {
+                    return None;
+                }
+                if let Some((optimizer, state)) = step {
                     let update = optimizer.begin_step(state);
                     update.apply(state.part(&mut network.trainable), gradients, parallel);
-                    return Some(total);
                 }
             }
-            Some(_) => {}
-            None => share.backward(operations, &network.trainable, &mut rows, gradients),
         }
-        (!stop.is_asked()).then_some(total)
+        Some(total)
     }
 
     /// Takes a batch through all operations of a pass made for the outputs alone.
-    pub(crate) fn forward<P>(&mut self, network: &mut Network<F>, batch: &Batch<'_, P>)
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    pub(crate) fn forward<P: Fill<F>>(&mut self, network: &mut Network<F>, batch: &Batch<'_, P>) {
         let operations = network.operations.clone();
         let (mut rows, share, _) = self.whole(batch);
         let weights = (&*network.trainable, &mut *network.moving);
@@ -245,10 +240,7 @@ impl<F: Float> Pass<F> {
     }
 
     /// The batch as one share, filled, and room for its gradients.
-    fn whole<P>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>, &mut [F])
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    fn whole<P: Fill<F>>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>, &mut [F]) {
         let share = &mut self.shares[0];
         share.products.set_parallel(self.parallel);
         let mut rows = Rows {
@@ -268,17 +260,14 @@ impl<F: Float> Pass<F> {
     }
 
     /// Each thread takes one share after the other; Σ of the rows' losses.
-    fn run_shares<P>(
+    fn run_shares<P: Fill<F>>(
         &mut self,
         network: &mut Network<F>,
         operations: &[Operation],
         loss: &LossSpec,
         batch: &Batch<'_, P>,
         mut step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
-    ) -> Option<f64>
-    where
-        P: Fn(Range<usize>, Room<'_, F>) + Sync,
-    {
+    ) -> Option<f64> {
         let shares = batch.rows.div_ceil(self.most);
         let size = batch.rows.div_ceil(shares);
         let at_once = self.make_room(network, operations, batch.rows.div_ceil(size));

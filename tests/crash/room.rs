@@ -186,16 +186,23 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A server with its data directory on such a disk; `None` where nothing may be mounted.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_start_on_a_full_disk_serves_and_goes_on_once_there_is_room() {
+fn on_a_small_disk() -> Option<(Server, PathBuf, SmallDisk)> {
     let mut server = Server::start(&["--workers", "1"]);
     server.kill();
     let data = server.data_dir();
-    let Some(disk) = SmallDisk::mount(data.clone()) else {
+    let disk = SmallDisk::mount(data.clone())?;
+    server.restart();
+    Some((server, data, disk))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_on_a_full_disk_serves_and_goes_on_once_there_is_room() {
+    let Some((mut server, data, disk)) = on_a_small_disk() else {
         return;
     };
-    server.restart();
     let client = Client::new(server.address());
     let id = |thing: Value| thing["id"].as_str().expect("an id").to_owned();
     let dataset = id(client
@@ -258,13 +265,9 @@ fn a_start_on_a_full_disk_serves_and_goes_on_once_there_is_room() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_start_on_a_full_disk_makes_room_by_what_a_crash_left() {
-    let mut server = Server::start(&["--workers", "1"]);
-    server.kill();
-    let data = server.data_dir();
-    let Some(disk) = SmallDisk::mount(data.clone()) else {
+    let Some((mut server, data, disk)) = on_a_small_disk() else {
         return;
     };
-    server.restart();
     let client = Client::new(server.address());
     let dataset = client.create("/v1/datasets", "text/csv", table(60), "table");
     let job = json!({"dataset": dataset.expect("it is up")["id"], "target": "y", "training": {"epochs": 1_000_000}});

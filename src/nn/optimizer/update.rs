@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::nn::kernel::product::Sink;
 use crate::nn::kernel::{Float, Kernel, dispatch};
+use crate::nn::layout::ALIGNMENT;
 
 /// What an update does to one weight; must be `#[inline(always)]` and free of branches.
 pub(super) trait Rule<F, const SLOTS: usize>: Copy + Send + Sync + 'static {
@@ -62,7 +63,7 @@ impl<'a, F: Float> Part<'a, F> {
 /// Numbers a thread takes at a time; below twice as many the update stays on one thread.
 const SHARE: usize = 1 << 15;
 /// Weights change so many at a time: any part of them has a multiple of it.
-pub(crate) const LANES: usize = 16;
+pub(crate) const LANES: usize = ALIGNMENT;
 
 /// What a step does to any part of the weights; each depends on its own gradient alone.
 pub(crate) struct Update<F>(Box<Change<F>>);
@@ -75,7 +76,7 @@ impl<F: Float> Update<F> {
         const { assert!(SLOTS <= MOST_SLOTS) }
         Self(Box::new(move |part, gradients| {
             let mut slots = part.slots.into_iter();
-            dispatch(Pass {
+            dispatch(Sweep {
                 rule,
                 decay,
                 weights: part.weights,
@@ -151,7 +152,7 @@ impl<F: Float> Sink<F> for Changing<'_, F> {
     }
 }
 
-struct Pass<'a, F, R, const SLOTS: usize> {
+struct Sweep<'a, F, R, const SLOTS: usize> {
     rule: R,
     decay: F,
     weights: &'a mut [F],
@@ -159,7 +160,7 @@ struct Pass<'a, F, R, const SLOTS: usize> {
     slots: [&'a mut [F]; SLOTS],
 }
 
-impl<F: Float, R: Rule<F, SLOTS>, const SLOTS: usize> Kernel for Pass<'_, F, R, SLOTS> {
+impl<F: Float, R: Rule<F, SLOTS>, const SLOTS: usize> Kernel for Sweep<'_, F, R, SLOTS> {
     type Output = ();
 
     #[inline(always)]

@@ -1,10 +1,8 @@
 //! A share of a batch's rows on its way through the network and back.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
-use super::Room;
+use super::{Fill, Room};
 use crate::nn::kernel::{Float, Workspace};
 use crate::nn::layer::{Context, Operation, Turns, Way};
 use crate::nn::network::Network;
@@ -46,7 +44,7 @@ impl<F: Float> Rows<'_, F> {
     }
 
     /// Has the rows put into their places.
-    pub(super) fn fill(&mut self, fill: &impl Fn(Range<usize>, Room<'_, F>)) {
+    pub(super) fn fill(&mut self, fill: &impl Fill<F>) {
         let room = Room {
             x: &mut *self.x,
             y: &mut *self.targets,
@@ -56,7 +54,7 @@ impl<F: Float> Rows<'_, F> {
     }
 
     /// The same by all threads of rayon's current pool, where there is a row for each: most of it is waiting for memory.
-    pub(super) fn fill_in_parallel(&mut self, fill: &(impl Fn(Range<usize>, Room<'_, F>) + Sync)) {
+    pub(super) fn fill_in_parallel(&mut self, fill: &impl Fill<F>) {
         let (n, threads) = (self.count(), rayon::current_num_threads());
         if n < threads {
             return self.fill(fill);

@@ -348,7 +348,8 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR
                     Start::Continue => Begin::Continue,
                 },
             };
-            // SAFETY: only `Problem::run` makes these, with its caller's promises.
+            // SAFETY: only pieces and strips make these, with `Problem::run`'s caller's promise: a piece's rows and columns of
+            // the result are nobody else's, a strip's result is its own.
             unsafe { tile::<F, V, HEIGHT, NV>(self.inner.len(), left, panel, output) };
         }
     }
