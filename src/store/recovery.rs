@@ -182,11 +182,14 @@ mod tests {
             store = samples::crash(&directory, store).await;
             claim = samples::claim(&store).await;
         }
+        assert!(!store.suspect_waits().await.unwrap(), "it trains");
         let suspect = samples::finish(&store, &claim, crate::store::Outcome::Paused).await;
         samples::submit(&store, &samples::tenant(), suspect.dataset).await;
         let other = samples::claim(&store).await;
+        assert!(!store.suspect_waits().await.unwrap(), "it is paused");
         store.request_resume(&samples::tenant(), suspect.id).await.unwrap();
         assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
+        assert!(store.suspect_waits().await.unwrap());
         samples::checkpoint(&store, &other, b"state").await;
         samples::finish(&store, &other, crate::store::Outcome::Paused).await;
         store.request_cancel(&samples::tenant(), other.job.id).await.unwrap();
@@ -194,6 +197,29 @@ mod tests {
         assert!(store.claim_next("worker", u64::MAX).await.unwrap().is_none());
         samples::finish(&store, &cancelling, crate::store::Outcome::Cancelled { model: None }).await;
         assert_eq!(samples::claim(&store).await.job.id, suspect.id);
+    }
+
+    #[tokio::test]
+    async fn a_suspect_is_first_in_the_queue_and_keeps_no_cancelled_job_waiting() {
+        let (directory, mut store) = samples::open().await;
+        let other = samples::running(&store).await;
+        samples::checkpoint(&store, &other, b"state").await;
+        let other = samples::finish(&store, &other, crate::store::Outcome::Paused).await;
+        let suspect = samples::submit(&store, &samples::tenant(), other.dataset).await.id;
+        for _ in 0..2 {
+            samples::claim(&store).await;
+            store = samples::crash(&directory, store).await;
+        }
+        store.request_resume(&samples::tenant(), other.id).await.unwrap();
+        let position = async |id| {
+            let job = store.get_job(&samples::tenant(), id).await.unwrap().unwrap();
+            job.queue_position
+        };
+        assert_eq!((position(suspect).await, position(other.id).await), (Some(1), Some(2)));
+        assert_eq!(samples::claim(&store).await.job.id, suspect);
+        store.request_cancel(&samples::tenant(), other.id).await.unwrap();
+        let cancelling = store.claim_cancelling("worker").await.unwrap().unwrap();
+        assert_eq!(cancelling.job.id, other.id);
     }
 
     #[tokio::test]
