@@ -78,6 +78,14 @@ impl Client {
         }
     }
 
+    /// The same with connections of its own.
+    pub(crate) fn anew(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            ..Self::new(&self.address)
+        }
+    }
+
     /// `host:port` of the server, for raw sockets.
     pub(crate) fn authority(&self) -> &str {
         self.address.trim_start_matches("http://")

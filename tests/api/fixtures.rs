@@ -1,12 +1,13 @@
 //! Tables, specs and trained models that many trials start from.
 
 use std::io::Write;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, Weak};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
+use crate::server::Server;
 
 pub(crate) const IRIS: &str = include_str!("../../examples/data/iris.csv");
 pub(crate) const IRIS_CP949: &[u8] = include_bytes!("../../examples/data/iris_cp949.csv");
@@ -21,6 +22,22 @@ pub(crate) fn set_shared(client: Client) {
 /// The client of the server that most trials share.
 pub(crate) fn client() -> &'static Client {
     SHARED.get().expect("main started the shared server")
+}
+
+/// Servers of fixtures, which stand in statics that nobody drops.
+static KEPT: Mutex<Vec<Arc<Server>>> = Mutex::new(Vec::new());
+
+/// Has a server run until [`end_servers`].
+pub(crate) fn keep(server: Server) -> Weak<Server> {
+    let server = Arc::new(server);
+    let weak = Arc::downgrade(&server);
+    KEPT.lock().expect("nobody panics with it").push(server);
+    weak
+}
+
+/// Ends the servers of fixtures: else they would outlive the trials.
+pub(crate) fn end_servers() {
+    KEPT.lock().expect("nobody panics with it").clear();
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -99,14 +99,14 @@ fn a_key_in_the_url_is_refused_even_beside_one_in_the_header() {
             assert!(!problem.to_string().contains(secret), "it isn't sent around further");
         }
     }
-    assert!(!yard.server.log().contains(secret));
+    assert!(!yard.log().contains(secret));
 }
 
 fn a_key_is_shown_once() {
     let yard = &*YARD;
     let key = create(&yard.admin, json!({"name": "seen once", "role": "write"}));
     let list = yard.admin.get("/v1/keys?limit=200").send().expect(200);
-    assert!(!list.text().contains(secret(&key)) && !yard.server.log().contains(secret(&key)));
+    assert!(!list.text().contains(secret(&key)) && !yard.log().contains(secret(&key)));
     let listed = list.json()["data"]
         .as_array()
         .expect("a list")

@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{HOUSING, IRIS, Trained, gzip, id, iris_job, post, upload, with};
+use crate::client::Client;
+use crate::fixtures::{HOUSING, IRIS, Trained, gzip, id, iris_job, keep, post, upload, with};
 use crate::server::Server;
 use crate::trials;
 
@@ -16,7 +17,7 @@ trials![
 ];
 
 struct Strict {
-    server: Server,
+    client: Client,
     model: String,
 }
 
@@ -30,7 +31,8 @@ static STRICT: LazyLock<Strict> = LazyLock::new(|| {
     let dataset = upload(&client, "iris", IRIS);
     let spec = iris_job(id(&dataset));
     let model = Trained::new(&client, dataset, spec).model;
-    Strict { server, model }
+    keep(server);
+    Strict { client, model }
 });
 
 /// The faults of a refused document, by pointer.
@@ -40,8 +42,7 @@ fn pointers(problem: &Value) -> Vec<&str> {
 }
 
 fn a_request_over_a_limit_is_told_which() {
-    let Strict { server, model } = &*STRICT;
-    let client = &server.client();
+    let Strict { client, model } = &*STRICT;
     let large = "x".repeat((1 << 20) + 1);
     let row = json!([6.3, 3.3, 6.0, 2.5]);
     let predict = format!("/v1/models/{model}/predict");
@@ -71,7 +72,7 @@ fn a_request_over_a_limit_is_told_which() {
             _ => "text/csv",
         };
         // Its connection ends with an answer that came before the end of a body: each has its own.
-        let client = server.client();
+        let client = client.anew();
         let call = client.post(target).body(content_type, body);
         let call = match encoding {
             Some(encoding) => call.header("content-encoding", encoding),
@@ -82,7 +83,7 @@ fn a_request_over_a_limit_is_told_which() {
 }
 
 fn a_table_over_a_limit_is_told_which() {
-    let client = &STRICT.server.client();
+    let client = &STRICT.client;
     let long = format!("a\n{}\n", "x".repeat(1025));
     let rows = format!("a\n{}", "1\n".repeat(151));
     for (table, told) in [(HOUSING, "columns"), (&rows, "rows"), (&long, "1024")] {
@@ -96,7 +97,7 @@ fn a_table_over_a_limit_is_told_which() {
 }
 
 fn a_network_or_training_over_a_limit_is_told_where() {
-    let client = &STRICT.server.client();
+    let client = &STRICT.client;
     let dataset = upload(client, "iris", IRIS);
     let spec = iris_job(id(&dataset));
     let dense = |units: u32| json!({"type": "dense", "units": units, "activation": "softmax"});

@@ -96,6 +96,7 @@ fn main() {
     let faults = if is_full_run { gaps(&server.log()) } else { Vec::new() };
     // The process ends below without dropping anything.
     drop(server);
+    fixtures::end_servers();
     faults.iter().for_each(|fault| eprintln!("{fault}"));
     exit(conclusion, !faults.is_empty());
 }

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Weak};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Client};
-use crate::fixtures::{IRIS, Trained, id, iris_job, upload};
+use crate::fixtures::{IRIS, Trained, id, iris_job, keep, upload};
 use crate::operations::Things;
 use crate::server::Server;
 
 /// A server with two tenants and a key of each role.
 pub(crate) struct Yard {
-    pub(crate) server: Server,
+    server: Weak<Server>,
     pub(crate) open: Client,
     pub(crate) admin: Client,
     pub(crate) write: Client,
@@ -59,7 +59,7 @@ pub(crate) static YARD: LazyLock<Yard> = LazyLock::new(|| {
         admin,
         open,
         things,
-        server,
+        server: keep(server),
     }
 });
 
@@ -73,6 +73,12 @@ pub(crate) fn revoke(admin: &Client, id: &str) -> Answer {
 
 pub(crate) fn secret(key: &Value) -> &str {
     key["secret"].as_str().expect("a secret")
+}
+
+impl Yard {
+    pub(crate) fn log(&self) -> String {
+        self.server.upgrade().expect("it runs to the end").log()
+    }
 }
 
 /// Runs `trainyard keys create` in a folder that no server holds, and gives the secret.
