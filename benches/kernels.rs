@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use trainyard::nn::kernel::Level;
-use trainyard::nn::kernel::product::{Start, Workspace, d_wt, x_w, xt_d};
+use trainyard::nn::kernel::product::{Workspace, d_wt, x_w, xt_d};
 
 /// `[n, i, o]` of each dense layer of W1 to W5.
 const SHAPES: [[usize; 3]; 15] = [
@@ -131,21 +131,21 @@ fn main() {
             };
         let products = [
             run(
-                &mut |out| x_w(&x, &w, shape, Start::Row(&bias), out, &mut workspace),
+                &mut |out| x_w(&x, &w, shape, Some(&bias), out, &mut workspace),
                 Operand::new(&x, i),
                 Operand::new(&w, o),
                 [n, i, o],
                 &mut y,
             ),
             run(
-                &mut |out| xt_d(&x, &d, shape, Start::Zero, out, &mut workspace),
+                &mut |out| xt_d(&x, &d, shape, out, &mut workspace),
                 Operand::transposed(&x, i),
                 Operand::new(&d, o),
                 [i, n, o],
                 &mut d_w,
             ),
             run(
-                &mut |out| d_wt(&d, &w, shape, Start::Zero, out, &mut workspace),
+                &mut |out| d_wt(&d, &w, shape, out, &mut workspace),
                 Operand::new(&d, o),
                 Operand::transposed(&w, o),
                 [n, o, i],

@@ -95,24 +95,42 @@ fn row_by_row() -> Value {
 
 #[test]
 fn threads_that_share_out_products_and_simd_levels_never_show_in_the_bits() {
-    same_bits_everywhere(&wide());
+    same_bits_everywhere(&wide(), 500, true);
 }
 
 #[test]
 fn threads_that_share_out_rows_and_simd_levels_never_show_in_the_bits() {
-    same_bits_everywhere(&row_by_row());
+    same_bits_everywhere(&row_by_row(), 500, true);
 }
 
-/// Trains 700 rows in batches of 500, at every level, on this thread and in pools.
-fn same_bits_everywhere(model: &Value) {
-    let plan = plan(model, 67);
-    let mut samples = samples(&plan, 700, 1);
-    samples.weights = Some(Array1::from_shape_fn(700, |row| 0.5 + (row % 3) as f32));
+/// Zeros by relu and dropout, which products leave out, and a layer whose weights change as their gradients come.
+fn sparse() -> Value {
+    json!({
+        "layers": [
+            {"type": "dense", "units": 520, "activation": "relu"},
+            {"type": "dropout", "rate": 0.25},
+            {"type": "dense", "units": 528, "activation": "relu"},
+            {"type": "dense", "units": 2},
+        ],
+        "loss": "mse",
+    })
+}
+
+#[test]
+fn zeros_that_products_leave_out_never_show_in_the_bits() {
+    same_bits_everywhere(&sparse(), 64, false);
+}
+
+/// Trains on rows for a batch and two fifths, at every level, on this thread and in pools.
+fn same_bits_everywhere(model: &Value, batch_size: usize, report_gradient_noise: bool) {
+    let (plan, rows) = (plan(model, 67), batch_size * 7 / 5);
+    let mut samples = samples(&plan, rows, 1);
+    samples.weights = Some(Array1::from_shape_fn(rows, |row| 0.5 + (row % 3) as f32));
     let options = FitOptions {
         epochs: 2,
-        batch_size: 500,
+        batch_size,
         seed: 5,
-        report_gradient_noise: true,
+        report_gradient_noise,
         ..FitOptions::default()
     };
     // Another test forces levels too.

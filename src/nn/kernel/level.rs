@@ -12,7 +12,7 @@ pub enum Level {
     /// What every machine of the target has: NEON with fused multiply-add on aarch64; on x86-64 only SSE2, where each
     /// fused multiply-add is a call: slow, and right.
     Portable = 1,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and POPCNT.
     Avx2 = 2,
     /// x86-64 with AVX-512 F, VL, BW and DQ.
     Avx512 = 3,
@@ -70,7 +70,7 @@ impl Level {
         use std::arch::is_x86_feature_detected as has;
         match self {
             Level::Portable => true,
-            Level::Avx2 => has!("avx2") && has!("fma"),
+            Level::Avx2 => has!("avx2") && has!("fma") && has!("popcnt"),
             Level::Avx512 => {
                 Level::Avx2.is_supported()
                     && has!("avx512f")
@@ -115,13 +115,13 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,popcnt")]
 pub(super) fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,popcnt")]
 pub(super) fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run()
 }

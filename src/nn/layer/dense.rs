@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Context;
-use crate::nn::kernel::product::{Start, d_wt, x_w, xt_d, xt_d_into};
+use crate::nn::kernel::product::{d_wt, x_w, xt_d, xt_d_into};
 use crate::nn::kernel::{Float, Workspace, reduce};
 use crate::nn::layout::Layout;
 use crate::nn::optimizer::{Changing, LANES};
@@ -40,13 +40,12 @@ impl Dense {
     /// `y = x·w + b`: `x` (n,i), `w` (i,o), `b` (o), `y` (n,o). In training and in inference.
     pub(super) fn forward<F: Float>(&self, context: &mut Context<F>, x: &[F], y: &mut [F]) {
         let bias = self.bias.clone().map(|bias| &context.weights[bias]);
-        let start = bias.map_or(Start::Zero, Start::Row);
         let shape = [context.rows, self.inputs, self.units];
         x_w(
             x,
             &context.weights[self.kernel.clone()],
             shape,
-            start,
+            bias,
             y,
             context.products,
         );
@@ -66,14 +65,7 @@ impl Dense {
         gradients: &mut [F],
     ) {
         let shape = [context.rows, self.inputs, self.units];
-        xt_d(
-            x,
-            d_y,
-            shape,
-            Start::Zero,
-            &mut gradients[self.kernel.clone()],
-            context.products,
-        );
+        xt_d(x, d_y, shape, &mut gradients[self.kernel.clone()], context.products);
         if let Some(bias) = self.bias.clone() {
             reduce::column_sums(d_y, &mut gradients[bias]);
         }
@@ -119,6 +111,6 @@ impl Dense {
     pub(super) fn input_gradient<F: Float>(&self, context: &mut Context<F>, d_y: &[F], d_x: &mut [F]) {
         let shape = [context.rows, self.inputs, self.units];
         let kernel = &context.weights[self.kernel.clone()];
-        d_wt(d_y, kernel, shape, Start::Zero, d_x, context.products);
+        d_wt(d_y, kernel, shape, d_x, context.products);
     }
 }

@@ -84,7 +84,7 @@ impl<F: Float> Share<F> {
                 .map(|operation| vec![F::ZERO; operation.statistics(rows)])
                 .collect(),
             d: Turns::new(rows * widest),
-            products: Workspace::serial(),
+            products: Workspace::serial().skipping_zeros(),
         }
     }
 

@@ -6,9 +6,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::lanes::Lanes;
+use super::nonzeros::Nonzeros;
 use super::pack::{Panels, Right, room_for};
 use super::tile::{Begin, Left, Output, Target, tile};
-use super::{Float, Kernel, Sink, Start, Stop};
+use super::{Float, Kernel, Sink, Stop};
 
 /// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
 const PANEL_LENGTH: usize = 4096;
@@ -25,15 +26,18 @@ const HANDED_OVER: usize = 16 * 1024;
 /// A left side that lies against the grain is packed where so many panels read it.
 const PANELS_PAY_FOR_LEFT: usize = 8;
 
-/// `out (m,c) = start + left (m,k) · right (k,c)`, or with `transposed` the same stored as (c,m).
+/// `out (m,c) = bias + left (m,k) · right (k,c)`, or with `transposed` the same stored as (c,m).
 #[derive(Clone, Copy)]
 pub(super) struct Problem<'a, F> {
     pub(super) left: Left<'a, F>,
     pub(super) right: Right<'a, F>,
     /// `[m, k, c]`
     pub(super) size: [usize; 3],
-    pub(super) start: Start<'a, F>,
+    /// One number for each column of what is stored; without it zero.
+    pub(super) bias: Option<&'a [F]>,
     pub(super) transposed: bool,
+    /// Whether what is zero on the left is left out.
+    pub(super) sparse: bool,
     /// How many threads may take part.
     pub(super) threads: usize,
     /// Looked at before every block of rows, unless the result is handed over.
@@ -47,6 +51,9 @@ pub(super) struct Room<F> {
     pub(super) right: Vec<F>,
     /// Rows of a result that is handed over.
     pub(super) result: Vec<F>,
+    /// The sums of a sparse product's panel.
+    pub(super) sums: Vec<F>,
+    pub(super) nonzeros: Nonzeros<F>,
 }
 
 /// What becomes of a result.
@@ -56,7 +63,36 @@ pub(super) enum Destination<'a, F> {
     Taken(Vec<(Range<usize>, &'a mut dyn Sink<F>)>),
 }
 
-impl<F: Float> Problem<'_, F> {
+impl<'a, F: Float> Problem<'a, F> {
+    /// On one thread, never given up.
+    pub(super) fn new(left: Left<'a, F>, right: Right<'a, F>, size: [usize; 3]) -> Self {
+        Self {
+            left,
+            right,
+            size,
+            bias: None,
+            transposed: false,
+            sparse: false,
+            threads: 1,
+            stop: None,
+        }
+    }
+
+    pub(super) fn from(self, bias: Option<&'a [F]>) -> Self {
+        Self { bias, ..self }
+    }
+
+    pub(super) fn transposed(self) -> Self {
+        Self {
+            transposed: true,
+            ..self
+        }
+    }
+
+    pub(super) fn sparse(self) -> Self {
+        Self { sparse: true, ..self }
+    }
+
     /// With tiles of MR rows and NV registers.
     ///
     /// Each thread packs for itself what its piece of the result needs: no thread waits for another's packing.
@@ -261,7 +297,7 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Kernel for Strip<'
 /// Cuts a range into as few parts of at most `most` as possible, of whole units but for the last, whose lengths differ by
 /// at most one unit.
 #[inline(always)]
-fn even_parts(range: Range<usize>, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn even_parts(range: Range<usize>, most: usize, unit: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let units = range.len().div_ceil(unit);
     let parts = units.div_ceil(most / unit);
     let at = move |part: usize| (range.start + units * part / parts * unit).min(range.end);
@@ -316,7 +352,7 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR
         let Problem {
             left,
             size: [m, _, c],
-            start,
+            bias,
             transposed,
             ..
         } = self.problem;
@@ -340,12 +376,11 @@ impl<F: Float, V: Lanes<F>, const MR: usize, const NV: usize> Block<'_, F, V, MR
                     .at((row - self.target_row) * strides[0] + column * strides[1]),
                 strides,
                 columns: (c - column).min(NV * V::N),
-                begin: match start {
+                begin: match bias {
                     _ if self.inner.start > 0 => Begin::Continue,
-                    Start::Zero => Begin::Zero,
-                    Start::Row(bias) if transposed => Begin::Column(&bias[row..]),
-                    Start::Row(bias) => Begin::Row(&bias[column..]),
-                    Start::Continue => Begin::Continue,
+                    None => Begin::Zero,
+                    Some(bias) if transposed => Begin::Column(&bias[row..]),
+                    Some(bias) => Begin::Row(&bias[column..]),
                 },
             };
             // SAFETY: only pieces and strips make these, with `Problem::run`'s caller's promise: a piece's rows and columns of

@@ -30,6 +30,29 @@ pub trait Lanes<F>: Copy {
     /// The processor has the register's instructions.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
 
+    /// Of the N numbers at `from` writes those that are not zero to `values`, and to `places` their indices times `scale`, counted
+    /// from `first`; what comes behind them there means nothing. Returns how many they are.
+    ///
+    /// # Safety
+    /// The processor has the register's instructions, and N numbers may be read from `from` and written to both others.
+    #[inline(always)]
+    unsafe fn compress(from: *const F, [first, scale]: [u32; 2], values: *mut F, places: *mut u32) -> usize
+    where
+        F: Float,
+    {
+        let mut count = 0;
+        for k in 0..Self::N {
+            // SAFETY: count ≤ k < N.
+            unsafe {
+                let value = *from.add(k);
+                *values.add(count) = value;
+                *places.add(count) = (first + k as u32) * scale;
+                count += usize::from(value != F::ZERO);
+            }
+        }
+        count
+    }
+
     /// Writes the transpose of an (N,N) block whose rows are `from_stride` and `to_stride` numbers apart.
     ///
     /// # Safety
@@ -84,8 +107,26 @@ mod x86 {
     use crate::nn::kernel::Kernel;
     use crate::nn::kernel::level::{avx2, avx512};
 
+    /// The places of the bits that are set in each byte, in order.
+    static SET_BITS: [[u8; 8]; 256] = {
+        let mut table = [[0; 8]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let (mut bit, mut count) = (0, 0);
+            while bit < 8 {
+                if byte >> bit & 1 == 1 {
+                    table[byte][count] = bit;
+                    count += 1;
+                }
+                bit += 1;
+            }
+            byte += 1;
+        }
+        table
+    };
+
     macro_rules! lanes {
-        ($float:ident $n:literal $register:ident $dispatch:ident $load:ident $store:ident $splat:ident $mul_add:ident $($more:item)?) => {
+        ($float:ident $n:literal $register:ident $dispatch:ident $load:ident $store:ident $splat:ident $mul_add:ident $($more:item)*) => {
             impl Lanes<$float> for $register {
                 const N: usize = $n;
 
@@ -118,7 +159,7 @@ mod x86 {
                     unsafe { $mul_add(self, a, b) }
                 }
 
-                $($more)?
+                $($more)*
             }
         };
     }
@@ -137,6 +178,19 @@ mod x86 {
     );
     lanes!(f64 8 __m512d avx512 _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
     lanes!(f32 8 __m256 avx2 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
+        #[inline(always)]
+        unsafe fn compress(from: *const f32, [first, scale]: [u32; 2], values: *mut f32, places: *mut u32) -> usize {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let numbers = _mm256_loadu_ps(from);
+                let kept = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(numbers, _mm256_setzero_ps())) as usize;
+                let order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(SET_BITS[kept].as_ptr().cast()));
+                let counted = _mm256_add_epi32(order, _mm256_set1_epi32(first as i32));
+                _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(numbers, order));
+                _mm256_storeu_si256(places.cast(), _mm256_mullo_epi32(counted, _mm256_set1_epi32(scale as i32)));
+                kept.count_ones() as usize
+            }
+        }
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             // Halves of rows j and j+4 are loaded into one register, so that the rest happens inside halves.

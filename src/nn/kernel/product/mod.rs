@@ -1,12 +1,14 @@
 //! Matrix products, row-major and contiguous. Axis letters: `n` rows of the batch, `i` inputs, `o` outputs.
 //!
-//! Every output element is one chain of fused multiply-adds over the inner index, in order, from its starting value:
+//! Every output element is one chain of fused multiply-adds over the inner index, in order, from zero or a bias:
 //! `sum ← a·b + sum`. How the work is cut into tiles and threads never shows in the bits.
 
 mod blocks;
 pub(super) mod lanes;
+mod nonzeros;
 mod outer;
 mod pack;
+mod sparse;
 mod tile;
 
 use blocks::{Destination, Problem, Room};
@@ -24,6 +26,7 @@ pub struct Workspace<F> {
     /// One for each thread that has taken part.
     rooms: Vec<Room<F>>,
     parallel: bool,
+    skips_zeros: bool,
     stop: Option<Stop>,
 }
 
@@ -33,6 +36,7 @@ impl<F: Float> Workspace<F> {
         Workspace {
             rooms: Vec::new(),
             parallel: false,
+            skips_zeros: false,
             stop: None,
         }
     }
@@ -40,9 +44,17 @@ impl<F: Float> Workspace<F> {
     /// Products that pay for it are shared out among the threads of rayon's current pool.
     pub fn parallel() -> Self {
         Workspace {
-            rooms: Vec::new(),
             parallel: true,
-            stop: None,
+            ..Workspace::serial()
+        }
+    }
+
+    /// Products leave out factors that are zero where so many are that it pays; for finite numbers the bits stay the same, but
+    /// that a sum which underflowed to −0 may stay −0.
+    pub fn skipping_zeros(self) -> Self {
+        Workspace {
+            skips_zeros: true,
+            ..self
         }
     }
 
@@ -56,6 +68,14 @@ impl<F: Float> Workspace<F> {
         match self.parallel && m * k * c >= WORTH_A_THREAD {
             true => rayon::current_num_threads(),
             false => 1,
+        }
+    }
+
+    /// How many of some elements of `left` (m,k) are zero, if leaving them out of a product is allowed and pays.
+    fn zeros(&self, left: &[F], size: [usize; 3]) -> Option<usize> {
+        match self.skips_zeros {
+            true => sparse::zeros(left, size),
+            false => None,
         }
     }
 
@@ -76,17 +96,6 @@ impl<F: Float> Workspace<F> {
     }
 }
 
-/// What the chains of a product start from.
-#[derive(Clone, Copy, Debug)]
-pub enum Start<'a, F> {
-    /// From zero.
-    Zero,
-    /// From this row, the same for every row of the result: a bias.
-    Row(&'a [F]),
-    /// From what the result holds: the chains go on.
-    Continue,
-}
-
 /// Takes the elements of a result, row by row, instead of memory.
 pub trait Sink<F>: Send {
     /// The one that takes the first `count`, and the one that takes the rest.
@@ -98,7 +107,7 @@ pub trait Sink<F>: Send {
     fn take(&mut self, elements: &[F]);
 }
 
-/// `out = start + x·w`: (n,i)·(i,o) → (n,o), chains over i.
+/// `out = bias + x·w`: (n,i)·(i,o) → (n,o), chains over i.
 ///
 /// # Panics
 /// If a slice has not the length its shape says.
@@ -106,44 +115,47 @@ pub fn x_w<F: Float>(
     x: &[F],
     w: &[F],
     [n, i, o]: [usize; 3],
-    start: Start<'_, F>,
+    bias: Option<&[F]>,
     out: &mut [F],
     workspace: &mut Workspace<F>,
 ) {
     assert_eq!((x.len(), w.len(), out.len()), (n * i, i * o, n * o), "shapes of x·w");
     if i == 1 {
-        return outer(x, w, start, out);
+        return outer(x, w, bias, out);
     }
-    let (left, right) = if is_narrow(o, n) {
-        (Left::columns(w, o), Right::Columns(x))
+    let size = [n, i, o];
+    let problem = if workspace.zeros(x, size).is_some() {
+        Problem::new(Left::rows(x, i), Right::Rows(w), size).sparse()
+    } else if is_narrow(o, n) {
+        Problem::new(Left::columns(w, o), Right::Columns(x), [o, i, n]).transposed()
     } else {
-        (Left::rows(x, i), Right::Rows(w))
+        Problem::new(Left::rows(x, i), Right::Rows(w), size)
     };
-    multiply(left, right, [n, i, o], start, out, workspace);
+    run(problem.from(bias), Destination::Stored(out), workspace);
 }
 
-/// `out = start + xᵀ·d`: (i,n)·(n,o) → (i,o), chains over n.
+/// `out = xᵀ·d`: (i,n)·(n,o) → (i,o), chains over n.
 ///
 /// # Panics
 /// If a slice has not the length its shape says.
-pub fn xt_d<F: Float>(
-    x: &[F],
-    d: &[F],
-    [n, i, o]: [usize; 3],
-    start: Start<'_, F>,
-    out: &mut [F],
-    workspace: &mut Workspace<F>,
-) {
+pub fn xt_d<F: Float>(x: &[F], d: &[F], [n, i, o]: [usize; 3], out: &mut [F], workspace: &mut Workspace<F>) {
     assert_eq!((x.len(), d.len(), out.len()), (n * i, n * o, i * o), "shapes of xᵀ·d");
     if n == 1 {
-        return outer(x, d, start, out);
+        return outer(x, d, None, out);
     }
-    let (left, right) = if is_narrow(o, i) {
-        (Left::columns(d, o), Right::Rows(x))
+    let [of_x, of_d] = [workspace.zeros(x, [i, n, o]), workspace.zeros(d, [o, n, i])];
+    let problem = if of_d.is_some() && of_d >= of_x {
+        Problem::new(Left::columns(d, o), Right::Rows(x), [o, n, i])
+            .sparse()
+            .transposed()
+    } else if of_x.is_some() {
+        Problem::new(Left::columns(x, i), Right::Rows(d), [i, n, o]).sparse()
+    } else if is_narrow(o, i) {
+        Problem::new(Left::columns(d, o), Right::Rows(x), [o, n, i]).transposed()
     } else {
-        (Left::columns(x, i), Right::Rows(d))
+        Problem::new(Left::columns(x, i), Right::Rows(d), [i, n, o])
     };
-    multiply(left, right, [i, n, o], start, out, workspace);
+    run(problem, Destination::Stored(out), workspace);
 }
 
 /// `xᵀ·d` as [`xt_d`] makes it from zero, handed over: each element once, some rows as soon as they are ready. It is never
@@ -153,6 +165,12 @@ pub fn xt_d<F: Float>(
 /// If a slice has not the length its shape says.
 pub fn xt_d_into<F: Float, S: Sink<F>>(x: &[F], d: &[F], [n, i, o]: [usize; 3], sink: S, workspace: &mut Workspace<F>) {
     assert_eq!((x.len(), d.len()), (n * i, n * o), "shapes of xᵀ·d");
+    let problem = match workspace.zeros(d, [o, n, i]) {
+        Some(_) if sparse::is_listed_whole([o, n, i]) => Problem::new(Left::columns(d, o), Right::Rows(x), [o, n, i])
+            .sparse()
+            .transposed(),
+        _ => Problem::new(Left::columns(x, i), Right::Rows(d), [i, n, o]),
+    };
     let pieces = workspace.threads([i, n, o]).min(i);
     let mut sinks = Vec::with_capacity(pieces);
     let mut rest = sink;
@@ -165,40 +183,27 @@ pub fn xt_d_into<F: Float, S: Sink<F>>(x: &[F], d: &[F], [n, i, o]: [usize; 3], 
     let sinks = sinks
         .iter_mut()
         .map(|(rows, sink)| (rows.clone(), sink as &mut dyn Sink<F>));
-    let problem = Problem {
-        left: Left::columns(x, i),
-        right: Right::Rows(d),
-        size: [i, n, o],
-        start: Start::Zero,
-        transposed: false,
-        threads: pieces,
-        stop: None,
-    };
     run(problem, Destination::Taken(sinks.collect()), workspace);
 }
 
-/// `out = start + d·wᵀ`: (n,o)·(o,i) → (n,i), chains over o.
+/// `out = d·wᵀ`: (n,o)·(o,i) → (n,i), chains over o.
 ///
 /// # Panics
 /// If a slice has not the length its shape says.
-pub fn d_wt<F: Float>(
-    d: &[F],
-    w: &[F],
-    [n, i, o]: [usize; 3],
-    start: Start<'_, F>,
-    out: &mut [F],
-    workspace: &mut Workspace<F>,
-) {
+pub fn d_wt<F: Float>(d: &[F], w: &[F], [n, i, o]: [usize; 3], out: &mut [F], workspace: &mut Workspace<F>) {
     assert_eq!((d.len(), w.len(), out.len()), (n * o, i * o, n * i), "shapes of d·wᵀ");
     if o == 1 {
-        return outer(d, w, start, out);
+        return outer(d, w, None, out);
     }
-    let (left, right) = if is_narrow(i, n) {
-        (Left::rows(w, o), Right::Columns(d))
+    let size = [n, o, i];
+    let problem = if workspace.zeros(d, size).is_some() {
+        Problem::new(Left::rows(d, o), Right::Columns(w), size).sparse()
+    } else if is_narrow(i, n) {
+        Problem::new(Left::rows(w, o), Right::Columns(d), [i, o, n]).transposed()
     } else {
-        (Left::rows(d, o), Right::Columns(w))
+        Problem::new(Left::rows(d, o), Right::Columns(w), size)
     };
-    multiply(left, right, [n, o, i], start, out, workspace);
+    run(problem, Destination::Stored(out), workspace);
 }
 
 /// A narrow result is computed as its transpose, so that the SIMD lanes run along the long side.
@@ -206,42 +211,30 @@ fn is_narrow(columns: usize, rows: usize) -> bool {
     columns < 8 && columns < rows
 }
 
-/// `out (rows,columns) = start + left·right` over `inner`; if narrow, left and right are those of the transpose.
-fn multiply<F: Float>(
-    left: Left<'_, F>,
-    right: Right<'_, F>,
-    [rows, inner, columns]: [usize; 3],
-    start: Start<'_, F>,
-    out: &mut [F],
-    workspace: &mut Workspace<F>,
-) {
-    if let Start::Row(row) = start {
-        assert_eq!(row.len(), columns, "the length of the starting row");
-    }
-    let transposed = is_narrow(columns, rows);
-    let [m, c] = if transposed { [columns, rows] } else { [rows, columns] };
-    let problem = Problem {
-        left,
-        right,
-        size: [m, inner, c],
-        start,
-        transposed,
-        threads: workspace.threads([m, inner, c]),
-        stop: None,
-    };
-    run(problem, Destination::Stored(out), workspace);
-}
-
 /// The tile is as large as the level's registers allow: 6×16 f32 for the 16 registers of AVX2 (and the 32 of NEON, half
 /// as wide), 8×32 for AVX-512, 8×16 if there are no more columns; long and flat if there is one row or two, to have
 /// enough chains under way.
 fn run<'a, F: Float>(mut problem: Problem<'a, F>, destination: Destination<'_, F>, workspace: &'a mut Workspace<F>) {
     let [m, _, c] = problem.size;
+    if let Some(bias) = problem.bias {
+        assert_eq!(
+            bias.len(),
+            if problem.transposed { m } else { c },
+            "the length of the bias"
+        );
+    }
     if m == 0 || c == 0 {
         return;
     }
+    problem.threads = workspace.threads(problem.size);
     let Workspace { rooms, stop, .. } = workspace;
-    problem.stop = stop.as_ref();
+    problem.stop = match destination {
+        Destination::Stored(_) => stop.as_ref(),
+        Destination::Taken(_) => None,
+    };
+    if problem.sparse {
+        return sparse::run(problem, destination, rooms);
+    }
     // SAFETY: a level is current only where the processor has its instructions.
     unsafe {
         match (Level::current(), m) {

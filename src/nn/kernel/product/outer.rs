@@ -1,24 +1,18 @@
 //! The product of a column and a row, which needs neither tiles nor panels.
 
-use super::Start;
 use crate::nn::kernel::{Float, Kernel, dispatch};
 
-/// `out (m,c) = start + column (m) · row (c)`
-pub(super) fn outer<F: Float>(column: &[F], row: &[F], start: Start<'_, F>, out: &mut [F]) {
+/// `out (m,c) = bias + column (m) · row (c)`
+pub(super) fn outer<F: Float>(column: &[F], row: &[F], bias: Option<&[F]>, out: &mut [F]) {
     if !row.is_empty() {
-        dispatch(Outer {
-            column,
-            row,
-            start,
-            out,
-        });
+        dispatch(Outer { column, row, bias, out });
     }
 }
 
 struct Outer<'a, F> {
     column: &'a [F],
     row: &'a [F],
-    start: Start<'a, F>,
+    bias: Option<&'a [F]>,
     out: &'a mut [F],
 }
 
@@ -28,20 +22,15 @@ impl<F: Float> Kernel for Outer<'_, F> {
     #[inline(always)]
     fn run(self) {
         let lines = self.out.chunks_exact_mut(self.row.len()).zip(self.column);
-        match self.start {
-            Start::Zero => lines.for_each(|(out, &left)| {
+        match self.bias {
+            None => lines.for_each(|(out, &left)| {
                 out.iter_mut()
                     .zip(self.row)
                     .for_each(|(out, &right)| *out = left.mul_add(right, F::ZERO));
             }),
-            Start::Row(bias) => lines.for_each(|(out, &left)| {
+            Some(bias) => lines.for_each(|(out, &left)| {
                 let line = out.iter_mut().zip(self.row).zip(bias);
                 line.for_each(|((out, &right), &bias)| *out = left.mul_add(right, bias));
-            }),
-            Start::Continue => lines.for_each(|(out, &left)| {
-                out.iter_mut()
-                    .zip(self.row)
-                    .for_each(|(out, &right)| *out = left.mul_add(right, *out));
             }),
         }
     }

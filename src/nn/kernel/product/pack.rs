@@ -77,13 +77,18 @@ fn from<F>(data: &[F], first: usize) -> &[F] {
     data.get(first..).unwrap_or_default()
 }
 
-/// The first `length` elements of `room`, which grows to hold them.
+/// Bytes of a cache line: a register's worth that lies across two of them takes two loads.
+const LINE: usize = 64;
+
+/// `length` elements of `room`, which grows to hold them, from the beginning of a cache line on.
 #[inline(always)]
 pub(super) fn room_for<F: Float>(room: &mut Vec<F>, length: usize) -> &mut [F] {
-    if room.len() < length {
-        room.resize(length, F::ZERO);
+    let spare = LINE / size_of::<F>();
+    if room.len() < length + spare {
+        room.resize(length + spare, F::ZERO);
     }
-    &mut room[..length]
+    let first = room.as_ptr().align_offset(LINE).min(spare);
+    &mut room[first..][..length]
 }
 
 /// Copies the first `columns` of rows that are `stride` long into the rows of `to`, `width` long, and zeros behind them.
@@ -112,7 +117,12 @@ unsafe fn copy<F: Float, V: Lanes<F>>(data: &[F], stride: usize, columns: usize,
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn transpose<F: Float, V: Lanes<F>>(from: &[F], [rows, stride]: [usize; 2], to: &mut [F], width: usize) {
+pub(super) unsafe fn transpose<F: Float, V: Lanes<F>>(
+    from: &[F],
+    [rows, stride]: [usize; 2],
+    to: &mut [F],
+    width: usize,
+) {
     let k = to.len() / width;
     if k == 0 {
         return;

@@ -21,12 +21,12 @@ fn transpose<F: Float>(x: &[F], rows: usize) -> Vec<F> {
 }
 
 /// The definition: chains from the starting value, in order.
-fn reference<F: Float>(a: &[F], b: &[F], [m, k, c]: [usize; 3], begin: impl Fn(usize, usize) -> F) -> Vec<F> {
-    let chain = |r: usize, col: usize| (0..k).fold(begin(r, col), |sum, j| a[r * k + j].mul_add(b[j * c + col], sum));
+fn reference<F: Float>(a: &[F], b: &[F], [m, k, c]: [usize; 3], begin: impl Fn(usize) -> F) -> Vec<F> {
+    let chain = |r: usize, col: usize| (0..k).fold(begin(col), |sum, j| a[r * k + j].mul_add(b[j * c + col], sum));
     (0..m * c).map(|e| chain(e / c, e % c)).collect()
 }
 
-type Product<F> = fn(&[F], &[F], [usize; 3], Start<'_, F>, &mut [F], &mut Workspace<F>);
+type Product<F> = fn(&[F], &[F], [usize; 3], Option<&[F]>, &mut [F], &mut Workspace<F>);
 
 /// A product as the tests call it: its two operands, and what `reference` makes of them.
 struct Case<F> {
@@ -34,36 +34,50 @@ struct Case<F> {
     product: Product<F>,
     a: Vec<F>,
     b: Vec<F>,
-    columns: usize,
-    begin: Vec<F>,
-    row: Vec<F>,
-    expected: [Vec<F>; 3],
+    bias: Option<Vec<F>>,
+    expected: Vec<F>,
 }
 
-fn cases<F: Float>([n, i, o]: [usize; 3]) -> [Case<F>; 3] {
-    let (x, w, d) = (numbers(n * i, 1), numbers(i * o, 2), numbers(n * o, 3));
-    let case = |name, product, a: &[F], b: &[F], left: &[F], right: &[F], [m, k, c]: [usize; 3]| {
-        let (row, begin) = (numbers(c, 4), numbers(m * c, 5));
-        let expected = [
-            reference(left, right, [m, k, c], |_, _| F::ZERO),
-            reference(left, right, [m, k, c], |_, c| row[c]),
-            reference(left, right, [m, k, c], |r, col| begin[r * c + col]),
-        ];
-        Case {
-            name,
-            product,
-            a: a.to_vec(),
-            b: b.to_vec(),
-            columns: c,
-            begin,
-            row,
-            expected,
-        }
-    };
+fn cases<F: Float>(shape: [usize; 3]) -> [Case<F>; 4] {
+    let [n, i, o] = shape;
+    cases_of(shape, [numbers(n * i, 1), numbers(i * o, 2), numbers(n * o, 3)])
+}
+
+fn cases_of<F: Float>([n, i, o]: [usize; 3], [x, w, d]: [Vec<F>; 3]) -> [Case<F>; 4] {
+    let case =
+        |name, product, [a, b]: [&[F]; 2], [left, right]: [&[F]; 2], size @ [.., c]: [usize; 3], biased: bool| {
+            let bias = biased.then(|| numbers(c, 4));
+            Case {
+                name,
+                product,
+                a: a.to_vec(),
+                b: b.to_vec(),
+                expected: reference(left, right, size, |column| {
+                    bias.as_ref().map_or(F::ZERO, |bias| bias[column])
+                }),
+                bias,
+            }
+        };
+    let (xt, wt) = (transpose(&x, n), transpose(&w, i));
     [
-        case("x·w", x_w, &x, &w, &x, &w, [n, i, o]),
-        case("xᵀ·d", xt_d, &x, &d, &transpose(&x, n), &d, [i, n, o]),
-        case("d·wᵀ", d_wt, &d, &w, &d, &transpose(&w, i), [n, o, i]),
+        case("x·w", x_w, [&x, &w], [&x, &w], [n, i, o], false),
+        case("x·w + bias", x_w, [&x, &w], [&x, &w], [n, i, o], true),
+        case(
+            "xᵀ·d",
+            |x, d, size, _, out, workspace| xt_d(x, d, size, out, workspace),
+            [&x, &d],
+            [&xt, &d],
+            [i, n, o],
+            false,
+        ),
+        case(
+            "d·wᵀ",
+            |d, w, size, _, out, workspace| d_wt(d, w, size, out, workspace),
+            [&d, &w],
+            [&d, &wt],
+            [n, o, i],
+            false,
+        ),
     ]
 }
 
@@ -77,47 +91,48 @@ const FENCE: usize = 70;
 
 /// Checks a shape bit for bit, with fences around every buffer and nothing but NaN in the workspace.
 fn check<F: Float>(shape: [usize; 3], workspace: &mut Workspace<F>) {
-    let cases = cases(shape);
+    check_cases(&cases(shape), shape, workspace);
+}
+
+fn check_cases<F: Float>(cases: &[Case<F>], shape: [usize; 3], workspace: &mut Workspace<F>) {
     at_every_level(|level| cases.iter().for_each(|case| check_case(case, shape, level, workspace)));
 }
 
 fn check_case<F: Float>(case: &Case<F>, shape: [usize; 3], level: Level, workspace: &mut Workspace<F>) {
-    let (a, b, row) = (fenced(&case.a), fenced(&case.b), fenced(&case.row));
+    let (a, b) = (fenced(&case.a), fenced(&case.b));
+    let bias = case.bias.as_deref().map(fenced);
     let inside = |data: &[F]| FENCE..data.len() - FENCE;
-    let (a, b, row) = (&a[inside(&a)], &b[inside(&b)], &row[inside(&row)]);
-    assert_eq!(row.len(), case.columns);
-    for (start, expected) in [Start::Zero, Start::Row(row), Start::Continue]
-        .into_iter()
-        .zip(&case.expected)
-    {
-        let mut out = fenced(&case.begin);
-        let range = inside(&out);
-        for room in &mut workspace.rooms {
-            room.left.fill(F::NAN);
-            room.right.fill(F::NAN);
-            room.result.fill(F::NAN);
-        }
-        (case.product)(a, b, shape, start, &mut out[range.clone()], workspace);
-        let same = out[range.clone()]
-            .iter()
-            .zip(expected)
-            .all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits());
-        assert!(
-            same,
-            "{} of {shape:?} at {level:?}, {start:?}: {:?}, not {expected:?}",
-            case.name, &out[range]
-        );
-        assert!(
-            out[..FENCE].iter().all(|fence| fence.is_nan()),
-            "{} of {shape:?} wrote before",
-            case.name
-        );
-        assert!(
-            out[out.len() - FENCE..].iter().all(|fence| fence.is_nan()),
-            "{} of {shape:?} wrote behind",
-            case.name
-        );
+    let (a, b, bias) = (
+        &a[inside(&a)],
+        &b[inside(&b)],
+        bias.as_ref().map(|bias| &bias[inside(bias)]),
+    );
+    let mut out = fenced(&vec![F::NAN; case.expected.len()]);
+    let range = inside(&out);
+    for room in &mut workspace.rooms {
+        room.left.fill(F::NAN);
+        room.right.fill(F::NAN);
+        room.result.fill(F::NAN);
+        room.sums.fill(F::NAN);
+        room.nonzeros.spoil();
     }
+    (case.product)(a, b, shape, bias, &mut out[range.clone()], workspace);
+    let bits = |number: &F| number.to_f64().to_bits();
+    let (name, expected) = (case.name, &case.expected);
+    assert!(
+        out[range.clone()].iter().map(bits).eq(expected.iter().map(bits)),
+        "{name} of {shape:?} at {level:?}: {:?}, not {expected:?}",
+        &out[range]
+    );
+    let (before, behind) = (&out[..FENCE], &out[out.len() - FENCE..]);
+    assert!(
+        before.iter().all(|fence| fence.is_nan()),
+        "{name} of {shape:?} wrote before"
+    );
+    assert!(
+        behind.iter().all(|fence| fence.is_nan()),
+        "{name} of {shape:?} wrote behind"
+    );
 }
 
 #[test]
@@ -171,6 +186,86 @@ fn threads_do_not_show_in_the_bits() {
     }
 }
 
+/// Numbers of which a share is zero here and there, and a row and a column (if `width` is more than 2) all over.
+fn with_zeros<F: Float>(count: usize, width: usize, share: f64, seed: u64) -> Vec<F> {
+    let mut data = numbers(count, seed);
+    let chance = numbers::<f64>(count, seed + 100);
+    for (k, (value, chance)) in data.iter_mut().zip(chance).enumerate() {
+        let (row, column) = (k / width, k % width);
+        if (chance * 1e3).rem_euclid(1.0) < share || row == 2 || width > 2 && column == 1 {
+            // Either zero.
+            *value = if k % 3 == 0 { -F::ZERO } else { F::ZERO };
+        }
+    }
+    data
+}
+
+/// Shapes whose products are sparse where the numbers are, with several blocks of rows, of the inner index and of panels.
+const SPARSE_SHAPES: [[usize; 3]; 7] = [
+    [64, 64, 64],
+    [65, 67, 101],
+    [131, 97, 113],
+    [128, 300, 392],
+    [900, 71, 96],
+    [70, 1100, 64],
+    [1300, 64, 65],
+];
+
+#[test]
+fn leaving_out_zeros_leaves_the_chain_in_order() {
+    let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+    for (shape @ [n, i, o], [of_x, of_d]) in SPARSE_SHAPES
+        .into_iter()
+        .zip([[0.6, 0.0], [0.0, 0.6], [0.5, 0.9]].into_iter().cycle())
+    {
+        let sides = [
+            with_zeros(n * i, i, of_x, 1),
+            numbers(i * o, 2),
+            with_zeros(n * o, o, of_d, 3),
+        ];
+        let cases = cases_of::<f32>(shape, sides);
+        for pool in &pools {
+            pool.install(|| check_cases(&cases, shape, &mut Workspace::parallel().skipping_zeros()));
+        }
+    }
+    let shape @ [n, i, o] = [131, 97, 113];
+    let sides = [
+        with_zeros(n * i, i, 0.6, 1),
+        numbers(i * o, 2),
+        with_zeros(n * o, o, 0.6, 3),
+    ];
+    check_cases(
+        &cases_of::<f64>(shape, sides),
+        shape,
+        &mut Workspace::serial().skipping_zeros(),
+    );
+}
+
+#[test]
+fn zeros_are_found_where_they_are_many_and_nothing_is_multiplied_by_them() {
+    let [n, i, o] = [128, 96, 80];
+    // One column in three is there: as of a table's columns of ones and zeros.
+    let x: Vec<f32> = (0..n * i).map(|k| f32::from(u8::from(k % i % 3 == 0))).collect();
+    assert!(sparse::zeros(&x, [n, i, o]).is_some());
+    assert_eq!(sparse::zeros(&numbers::<f32>(n * i, 1), [n, i, o]), None);
+    // NaN would show.
+    let w: Vec<f32> = (0..i * o)
+        .map(|k| if k / o % 3 == 0 { 1.0 } else { f32::NAN })
+        .collect();
+    let mut out = vec![f32::NAN; n * o];
+    x_w(
+        &x,
+        &w,
+        [n, i, o],
+        None,
+        &mut out,
+        &mut Workspace::serial().skipping_zeros(),
+    );
+    assert!(out.iter().all(|&sum| sum == 32.0));
+    x_w(&x, &w, [n, i, o], None, &mut out, &mut Workspace::serial());
+    assert!(out.iter().all(|sum| sum.is_nan()));
+}
+
 /// Puts what it takes into its place.
 struct Place<'a, F>(&'a mut [F]);
 
@@ -196,21 +291,24 @@ fn what_is_handed_over_is_what_would_be_stored() {
             [7, 5, 16],
             [64, 130, 272],
             [300, 70, 528],
+            [130, 400, 200],
             [0, 3, 16],
             [2, 1, 20000],
         ] {
-            let (x, d): (Vec<f32>, Vec<f32>) = (numbers(n * i, 1), numbers(n * o, 2));
-            at_every_level(|level| {
-                let mut workspace = Workspace::parallel();
-                let mut stored = vec![f32::NAN; i * o];
-                let mut taken = stored.clone();
-                pool.install(|| {
-                    xt_d(&x, &d, shape, Start::Zero, &mut stored, &mut workspace);
-                    xt_d_into(&x, &d, shape, Place(&mut taken), &mut workspace);
+            for share in [0.0, 0.6] {
+                let (x, d): (Vec<f32>, Vec<f32>) = (numbers(n * i, 1), with_zeros(n * o, o, share, 2));
+                at_every_level(|level| {
+                    let mut stored = vec![f32::NAN; i * o];
+                    let mut taken = stored.clone();
+                    pool.install(|| {
+                        xt_d(&x, &d, shape, &mut stored, &mut Workspace::parallel());
+                        let mut workspace = Workspace::parallel().skipping_zeros();
+                        xt_d_into(&x, &d, shape, Place(&mut taken), &mut workspace);
+                    });
+                    let same = stored.iter().zip(&taken).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same, "{shape:?} at {level:?} with {threads} threads");
                 });
-                let same = stored.iter().zip(&taken).all(|(a, b)| a.to_bits() == b.to_bits());
-                assert!(same, "{shape:?} at {level:?} with {threads} threads");
-            });
+            }
         }
     }
 }
@@ -222,7 +320,7 @@ fn a_slice_of_the_wrong_length_is_refused() {
         &[1.0; 6],
         &[1.0; 5],
         [2, 3, 2],
-        Start::Zero,
+        None,
         &mut [0.0; 4],
         &mut Workspace::serial(),
     );
@@ -235,6 +333,6 @@ fn a_product_that_is_given_up_ends_before_its_next_block_of_rows() {
     let mut out = vec![f32::NAN; n * o];
     let mut workspace = Workspace::serial();
     workspace.heed(Some(Stop::at_look(2)));
-    x_w(&x, &w, [n, i, o], Start::Zero, &mut out, &mut workspace);
+    x_w(&x, &w, [n, i, o], None, &mut out, &mut workspace);
     assert!(out[0].is_finite() && out[n * o - 1].is_nan());
 }

@@ -1,7 +1,10 @@
 //! The innermost loop: one tile of the result in registers, the inner index running past it.
 
+use std::ops::Range;
+
 use super::Float;
 use super::lanes::Lanes;
+use super::pack::transpose;
 
 /// The left operand: element (r, k) of it is `data[r·row + k·step]`.
 #[derive(Clone, Copy)]
@@ -42,6 +45,24 @@ impl<'a, F: Float> Left<'a, F> {
         for (k, to) in to.as_chunks_mut::<HEIGHT>().0.iter_mut().enumerate() {
             to.copy_from_slice(&self.data[k * self.step..][..HEIGHT]);
         }
+    }
+
+    /// A part of row `r` of an operand that lies as it is.
+    #[inline(always)]
+    pub(super) fn row(self, r: usize, inner: Range<usize>) -> &'a [F] {
+        debug_assert_eq!(self.step, 1);
+        &self.data[r * self.row..][inner]
+    }
+
+    /// Fills `to` (rows,length) with the first rows of an operand that lies against the grain.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`.
+    #[inline(always)]
+    pub(super) unsafe fn turn<V: Lanes<F>>(self, length: usize, to: &mut [F]) {
+        debug_assert_eq!(self.row, 1);
+        // SAFETY: the caller's promise.
+        unsafe { transpose::<F, V>(self.data, [length, self.step], to, length) };
     }
 
     /// The same from row `r` and inner index `k` on.
@@ -88,6 +109,13 @@ impl<F: Float> Target<F> {
             from: unsafe { self.from.add(index) },
             length: self.length - index,
         }
+    }
+
+    /// Its address, good for `length` elements.
+    #[inline(always)]
+    pub(super) fn reach(self, length: usize) -> *mut F {
+        assert!(length <= self.length, "what is written lies in its result");
+        self.from
     }
 }
 

@@ -1,0 +1,306 @@
+//! Products whose left side is full of zeros, as relu, dropout and columns of ones and zeros make it: only the rest is
+//! multiplied.
+//!
+//! A chain of fused multiply-adds stays what it is where a factor is zero, so these steps are left out: for finite numbers the
+//! bits are those of the dense product (but that a sum which underflowed to −0 may stay −0).
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::blocks::{Destination, Problem, Room, even_parts};
+use super::lanes::Lanes;
+use super::pack::room_for;
+use super::tile::Target;
+use super::{Float, Kernel, Level, Sink, Stop};
+
+/// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
+const PANEL_LENGTH: usize = 5120;
+
+/// Elements of the left side that are listed at once: 512 KiB of f32 and offsets, half of the second-level cache.
+const LISTED: usize = 64 * 1024;
+
+/// Elements of the left side that may be listed at once where the result can't be had otherwise.
+const MOST_LISTED: usize = 512 * 1024;
+
+/// Fewer rows would not pay for packing the right side.
+const FEWEST_ROWS: usize = 64;
+
+/// Fewer columns would leave a panel empty.
+const FEWEST_COLUMNS: usize = 64;
+
+/// A shorter inner index would not pay for loading and storing sums.
+const FEWEST_STEPS: usize = 16;
+
+/// Elements that are looked at to tell how many are zero.
+const SAMPLES: u64 = 128;
+
+/// Of these: fewer zeros would not pay, for a dense tile does more with each element that it loads.
+const FEWEST_ZEROS: usize = 45;
+
+/// How many of some elements of `left` (m,k), spread all over it, are zero; `None` if they are too few, or the product
+/// `left`·(k,c) too small, for leaving them out to pay.
+///
+/// That depends on nothing but shape and numbers, and so do the bits.
+pub(super) fn zeros<F: Float>(left: &[F], [m, k, c]: [usize; 3]) -> Option<usize> {
+    if m < FEWEST_ROWS || k < FEWEST_STEPS || c < FEWEST_COLUMNS || FEWEST_ROWS * k > MOST_LISTED {
+        return None;
+    }
+    // The fractions of multiples of the golden ratio fall on rows and columns evenly.
+    let place = |sample: u64| (u128::from(sample.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * left.len() as u128) >> 64;
+    let zeros = (0..SAMPLES).filter(|&sample| left[place(sample) as usize] == F::ZERO);
+    Some(zeros.count()).filter(|&zeros| zeros >= FEWEST_ZEROS)
+}
+
+/// Whether a left side may be listed whole, without which no result can be handed over.
+pub(super) fn is_listed_whole([m, k, _]: [usize; 3]) -> bool {
+    m * k <= MOST_LISTED
+}
+
+/// As [`super::run`], but what is zero on the left is left out. A transpose has no bias; only a transpose is handed over, its
+/// columns being rows of the result.
+pub(super) fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_, F>, rooms: &mut Vec<Room<F>>) {
+    let parts = parts(&problem, destination);
+    if rooms.len() < parts.len() {
+        rooms.resize_with(parts.len(), Room::default);
+    }
+    let work = |(room, part): (&mut Room<F>, Part<'_, F>)| {
+        // SAFETY: a level is current only where the processor has its instructions; no two parts have an element of the
+        // result in common.
+        unsafe {
+            match Level::current() {
+                Level::Portable => part.run::<[F; 8]>(problem, room),
+                #[cfg(target_arch = "x86_64")]
+                _ => part.run::<F::Avx2>(problem, room),
+                #[cfg(not(target_arch = "x86_64"))]
+                _ => unreachable!("only x86-64 has other levels"),
+            }
+        }
+    };
+    match parts.len() {
+        1 => rooms.iter_mut().zip(parts).for_each(work),
+        _ => rooms.par_iter_mut().zip(parts).for_each(work),
+    }
+}
+
+/// Some rows and columns of the result.
+struct Part<'a, F> {
+    rows: Range<usize>,
+    columns: Range<usize>,
+    outlet: Outlet<'a, F>,
+}
+
+/// What becomes of a part.
+enum Outlet<'a, F> {
+    Stored(Target<F>),
+    Taken(&'a mut dyn Sink<F>),
+}
+
+/// A part for each thread: columns if there are enough, for then none packs what another does too.
+fn parts<'a, F: Float>(problem: &Problem<'_, F>, destination: Destination<'a, F>) -> Vec<Part<'a, F>> {
+    let Problem {
+        size: [m, _, c],
+        threads,
+        ..
+    } = *problem;
+    let [of_rows, of_columns] = [m / FEWEST_ROWS, c / FEWEST_COLUMNS].map(|most| most.min(threads));
+    let cut = |length: usize, pieces: usize| (0..pieces).map(move |p| length * p / pieces..length * (p + 1) / pieces);
+    let part = |rows, columns, outlet| Part { rows, columns, outlet };
+    match destination {
+        Destination::Taken(sinks) => sinks
+            .into_iter()
+            .map(|(columns, sink)| part(0..m, columns, Outlet::Taken(sink)))
+            .collect(),
+        Destination::Stored(out) if of_columns >= of_rows => {
+            let target = Target::new(out);
+            let columns = cut(c, of_columns);
+            columns
+                .map(|columns| part(0..m, columns, Outlet::Stored(target)))
+                .collect()
+        }
+        Destination::Stored(out) => {
+            let target = Target::new(out);
+            cut(m, of_rows)
+                .map(|rows| part(rows, 0..c, Outlet::Stored(target)))
+                .collect()
+        }
+    }
+}
+
+impl<F: Float> Part<'_, F> {
+    /// # Safety
+    /// The processor has the instructions of `V`; while this runs nobody else reads or writes these elements of the result.
+    unsafe fn run<V: Lanes<F>>(self, problem: Problem<'_, F>, room: &mut Room<F>) {
+        // Enough registers to keep the units for multiply-adds busy: as many as leave least of the last panel empty.
+        let used = |registers: &usize| self.columns.len().div_ceil(registers * V::N) * registers;
+        let best = [12, 10, 8].into_iter().min_by_key(used);
+        // SAFETY: the caller's promise.
+        unsafe {
+            match best {
+                Some(12) => V::dispatch(InPanels::<F, V, 12>::new(self, problem, room)),
+                Some(10) => V::dispatch(InPanels::<F, V, 10>::new(self, problem, room)),
+                _ => V::dispatch(InPanels::<F, V, 8>::new(self, problem, room)),
+            }
+        }
+    }
+}
+
+/// A part in panels of NV registers.
+struct InPanels<'r, 'p, F, V, const NV: usize> {
+    part: Part<'r, F>,
+    problem: Problem<'p, F>,
+    room: &'p mut Room<F>,
+    lanes: PhantomData<V>,
+}
+
+impl<'r, 'p, F, V, const NV: usize> InPanels<'r, 'p, F, V, NV> {
+    fn new(part: Part<'r, F>, problem: Problem<'p, F>, room: &'p mut Room<F>) -> Self {
+        Self {
+            part,
+            problem,
+            room,
+            lanes: PhantomData,
+        }
+    }
+}
+
+impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, NV> {
+    type Output = ();
+
+    /// A part of a panel is packed into the first-level cache and met by all rows that are listed; their sums lie in the
+    /// second until the panel is done.
+    #[inline(always)]
+    fn run(self) {
+        let Part {
+            rows,
+            columns,
+            mut outlet,
+        } = self.part;
+        let Problem {
+            left,
+            right,
+            size: [m, k, c],
+            bias,
+            transposed,
+            stop,
+            ..
+        } = self.problem;
+        let Room {
+            left: turned,
+            right: packed,
+            result,
+            sums,
+            nonzeros,
+        } = self.room;
+        let width = NV * V::N;
+        let blocks = even_parts(0..k, PANEL_LENGTH / width, 1);
+        let highest = match outlet {
+            Outlet::Stored(_) => (LISTED / k).max(FEWEST_ROWS),
+            Outlet::Taken(_) => m,
+        };
+        for rows in even_parts(rows, highest, 1) {
+            // SAFETY: only `Part::run` makes these, with its caller's promise.
+            unsafe { nonzeros.list::<V>(left, rows.clone(), blocks.clone(), width, turned) };
+            let sums = room_for(sums, rows.len() * width);
+            for column in columns.clone().step_by(width) {
+                if stop.is_some_and(Stop::is_asked) {
+                    return;
+                }
+                let columns = column..columns.end.min(column + width);
+                begin(sums, width, bias.map(|bias| &bias[columns.clone()]));
+                for (block, inner) in blocks.clone().enumerate() {
+                    // SAFETY: as above.
+                    unsafe {
+                        let panels = right.panels::<V>([k, c], inner, columns.clone(), width, packed);
+                        nonzeros.multiply::<V, NV>(block, panels.at(column), sums);
+                    }
+                }
+                let sums = Sums {
+                    sums,
+                    width,
+                    columns: columns.len(),
+                };
+                // SAFETY: as above; a result that is handed over is this thread's own.
+                unsafe {
+                    match &mut outlet {
+                        Outlet::Stored(target) if transposed => sums.turn::<V>(target.at(column * m + rows.start), m),
+                        Outlet::Stored(target) => sums.store(target.at(rows.start * c + column), c),
+                        Outlet::Taken(sink) => {
+                            let result = room_for(result, columns.len() * m);
+                            sums.turn::<V>(Target::new(result), m);
+                            sink.take(result);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Fills rows of sums, `width` long, with what their chains start from.
+#[inline(always)]
+fn begin<F: Float>(sums: &mut [F], width: usize, bias: Option<&[F]>) {
+    sums.fill(F::ZERO);
+    if let Some(bias) = bias {
+        for sums in sums.chunks_exact_mut(width) {
+            sums[..bias.len()].copy_from_slice(bias);
+        }
+    }
+}
+
+/// Rows of sums, `width` long, of which the first `columns` are wanted.
+struct Sums<'a, F> {
+    sums: &'a [F],
+    width: usize,
+    columns: usize,
+}
+
+impl<F: Float> Sums<'_, F> {
+    /// Writes them into rows of the result that are `stride` apart.
+    ///
+    /// # Safety
+    /// While this runs the result lives and nobody else reads or writes these elements of it.
+    #[inline(always)]
+    unsafe fn store(&self, target: Target<F>, stride: usize) {
+        let rows = self.sums.len() / self.width;
+        let to = target.reach((rows - 1) * stride + self.columns);
+        for (r, sums) in self.sums.chunks_exact(self.width).enumerate() {
+            // SAFETY: inside what `reach` has found in the result; the rest is the caller's promise.
+            unsafe { to.add(r * stride).copy_from_nonoverlapping(sums.as_ptr(), self.columns) };
+        }
+    }
+
+    /// Writes their transpose into rows of the result that are `stride` apart.
+    ///
+    /// # Safety
+    /// The processor has the instructions of `V`; while this runs the result lives and nobody else reads or writes these
+    /// elements of it.
+    #[inline(always)]
+    unsafe fn turn<V: Lanes<F>>(&self, target: Target<F>, stride: usize) {
+        let rows = self.sums.len() / self.width;
+        let to = target.reach((self.columns - 1) * stride + rows);
+        let (whole_rows, whole_columns) = (rows / V::N * V::N, self.columns / V::N * V::N);
+        // Along the rows of the result, whose lines are then written whole.
+        for c in (0..whole_columns).step_by(V::N) {
+            for r in (0..whole_rows).step_by(V::N) {
+                // SAFETY: N rows from r on and N columns from c on are there; the rest is the caller's promise.
+                unsafe {
+                    V::transpose(
+                        self.sums.as_ptr().add(r * self.width + c),
+                        self.width,
+                        to.add(c * stride + r),
+                        stride,
+                    )
+                };
+            }
+        }
+        for (r, sums) in self.sums.chunks_exact(self.width).enumerate() {
+            let first = if r < whole_rows { whole_columns } else { 0 };
+            for (c, &sum) in sums[..self.columns].iter().enumerate().skip(first) {
+                // SAFETY: one of their elements; the rest is the caller's promise.
+                unsafe { to.add(c * stride + r).write(sum) };
+            }
+        }
+    }
+}
