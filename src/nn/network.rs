@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2};
 
 use super::activation::Activation;
-use super::kernel::{Float, Workspace, reduce};
+use super::kernel::{Buffer, Float, Workspace, reduce};
 use super::layer::{Context, Operation, Turns};
 use super::layout::Layout;
 use super::rng::{Purpose, Random};
@@ -23,9 +23,9 @@ pub struct Network<F> {
     pub(crate) operations: Arc<[Operation]>,
     pub(crate) layout: Arc<Layout>,
     /// All weights that are trained, as the layout places them.
-    pub(crate) trainable: Vec<F>,
+    pub(crate) trainable: Buffer<F>,
     /// Moving means and variances.
-    pub(crate) moving: Vec<F>,
+    pub(crate) moving: Buffer<F>,
 }
 
 /// What a network computed on its way to one prediction.
@@ -105,8 +105,8 @@ impl<F: Float> Network<F> {
             inputs: plan.inputs,
             outputs: plan.outputs,
             operations: Operation::of_plan(plan, &layout).into(),
-            trainable: vec![F::ZERO; layout.trainable],
-            moving: vec![F::ZERO; layout.moving],
+            trainable: Buffer::filled(F::ZERO, layout.trainable),
+            moving: Buffer::filled(F::ZERO, layout.moving),
             layout: Arc::new(layout),
         }
     }
@@ -141,7 +141,7 @@ impl<F: Float> Network<F> {
 
     /// Whether every weight is finite.
     pub fn is_finite(&self) -> bool {
-        self.trainable.iter().chain(&self.moving).all(|w| w.is_finite())
+        self.trainable.iter().chain(&*self.moving).all(|w| w.is_finite())
     }
 
     /// The operations up to where the loss takes over: all, or all but the activation that a cross-entropy fuses.

@@ -9,7 +9,7 @@ mod sums;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::kernel::{Float, Stop};
+use super::kernel::{Buffer, Float, Stop};
 use super::layer::Operation;
 use super::network::Network;
 use super::optimizer::{Changing, OptimizerSpec, OptimizerState};
@@ -39,14 +39,14 @@ pub(crate) struct Pass<F> {
     inputs: usize,
     columns: usize,
     /// (n, inputs)
-    x: Vec<F>,
+    x: Buffer<F>,
     /// (n, columns)
-    targets: Vec<F>,
+    targets: Buffer<F>,
     /// (n)
-    weights: Vec<F>,
+    weights: Buffer<F>,
     /// (n, columns)
-    outputs: Vec<F>,
-    gradients: Vec<F>,
+    outputs: Buffer<F>,
+    gradients: Buffer<F>,
     /// The most rows of a share.
     most: usize,
     /// One for each thread that takes part.
@@ -102,11 +102,11 @@ impl<F: Float> Pass<F> {
         Self {
             inputs,
             columns,
-            x: vec![F::ZERO; rows * inputs],
-            targets: vec![F::ZERO; rows * columns],
-            weights: vec![F::ONE; rows],
-            outputs: vec![F::ZERO; rows * columns],
-            gradients: vec![F::ZERO; network.trainable.len()],
+            x: Buffer::filled(F::ZERO, rows * inputs),
+            targets: Buffer::filled(F::ZERO, rows * columns),
+            weights: Buffer::filled(F::ONE, rows),
+            outputs: Buffer::filled(F::ZERO, rows * columns),
+            gradients: Buffer::filled(F::ZERO, network.trainable.len()),
             most,
             shares: vec![Share::new(network, operations, most)],
             sums: Vec::new(),

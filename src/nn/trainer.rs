@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Float, Stop};
+use super::kernel::{Buffer, Float, Stop};
 use super::network::Network;
 use super::optimizer::OptimizerState;
 use super::pass::{Batch, Pass, Room};
@@ -126,7 +126,7 @@ pub struct Trainer<F> {
     options: FitOptions,
     pass: Pass<F>,
     /// The moving averages before the step, for when it is given up.
-    moving: Vec<F>,
+    moving: Buffer<F>,
     /// The running epoch's order of rows; empty where they come as they are.
     order: Vec<u32>,
     epochs_done: u32,

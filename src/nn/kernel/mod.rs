@@ -3,6 +3,7 @@
 //! The only `unsafe` of the crate is here. Every result has the same bits at every SIMD [`Level`] and any number of
 //! threads: sums have a fixed order, fused multiply-adds are asked for by name, `exp` and its kin are our own polynomials.
 
+mod buffer;
 pub mod curve;
 mod elementary;
 mod float;
@@ -12,6 +13,7 @@ pub mod product;
 pub mod reduce;
 mod stop;
 
+pub use buffer::Buffer;
 pub use curve::Curve;
 pub use float::Float;
 #[cfg(test)]

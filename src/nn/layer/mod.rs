@@ -17,7 +17,7 @@ use dense::Dense;
 use dropout::Dropout;
 use layer_normalization::LayerNormalization;
 
-use super::kernel::{Float, Workspace};
+use super::kernel::{Buffer, Float, Workspace};
 use super::layout::Layout;
 use super::optimizer::Changing;
 use super::rng::Random;
@@ -130,15 +130,15 @@ fn activate(activation: Activation) -> Option<Kind> {
 /// Two buffers that take turns: an operation works in `now`, or from `now` into `next`, which then change places.
 #[derive(Debug)]
 pub(crate) struct Turns<F> {
-    pub(crate) now: Vec<F>,
-    pub(crate) next: Vec<F>,
+    pub(crate) now: Buffer<F>,
+    pub(crate) next: Buffer<F>,
 }
 
 impl<F: Float> Turns<F> {
     pub(crate) fn new(size: usize) -> Self {
         Self {
-            now: vec![F::ZERO; size],
-            next: vec![F::ZERO; size],
+            now: Buffer::filled(F::ZERO, size),
+            next: Buffer::filled(F::ZERO, size),
         }
     }
 

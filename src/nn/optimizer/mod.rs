@@ -7,7 +7,7 @@ mod update;
 use serde::{Deserialize, Serialize};
 
 use super::clip::clip;
-use super::kernel::Float;
+use super::kernel::{Buffer, Float};
 use super::network::Network;
 pub(crate) use update::{Changing, LANES, Part, Update};
 
@@ -182,11 +182,12 @@ fn schedule_or_null(reader: &mut Reader, value: &serde_json::Value, at: &str) ->
 
 /// What an optimizer remembers between steps: a value, so that a checkpoint can hold it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "F: Clone + Deserialize<'de>"))]
 pub struct OptimizerState<F> {
     /// Updates done.
     pub step: u64,
     /// Arrays laid out as the weights are: for adam the means of g and of g².
-    pub(crate) slots: Vec<Vec<F>>,
+    pub(crate) slots: Vec<Buffer<F>>,
     /// Nadam's product of its momentum factors so far; 1 for all others.
     pub(crate) product: f64,
 }
@@ -231,7 +232,7 @@ impl OptimizerSpec {
             Self::Adagrad(spec) => F::from_f64(spec.initial_accumulator_value),
             _ => F::ZERO,
         };
-        let slots = vec![vec![first; network.trainable.len()]; self.slots()];
+        let slots = vec![Buffer::filled(first, network.trainable.len()); self.slots()];
         OptimizerState {
             step: 0,
             slots,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::nn::kernel::product::Sink;
-use crate::nn::kernel::{Float, Kernel, dispatch};
+use crate::nn::kernel::{Buffer, Float, Kernel, dispatch};
 use crate::nn::layout::ALIGNMENT;
 
 /// What an update does to one weight; must be `#[inline(always)]` and free of branches.
@@ -25,11 +25,11 @@ pub(crate) struct Part<'a, F> {
 
 impl<'a, F: Float> Part<'a, F> {
     /// All of them.
-    pub(super) fn new(weights: &'a mut [F], slots: &'a mut [Vec<F>]) -> Self {
+    pub(super) fn new(weights: &'a mut [F], slots: &'a mut [Buffer<F>]) -> Self {
         let mut slots = slots.iter_mut();
         Self {
             weights,
-            slots: std::array::from_fn(|_| slots.next().map_or(&mut [][..], Vec::as_mut_slice)),
+            slots: std::array::from_fn(|_| slots.next().map_or(&mut [][..], |slot| slot)),
         }
     }
 

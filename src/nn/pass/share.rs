@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Fill, Room};
-use crate::nn::kernel::{Float, Workspace};
+use crate::nn::kernel::{Buffer, Float, Workspace};
 use crate::nn::layer::{Context, Operation, Turns, Way};
 use crate::nn::network::Network;
 use crate::nn::optimizer::Changing;
@@ -14,8 +14,8 @@ use crate::nn::spec::LossSpec;
 #[derive(Debug)]
 pub(super) struct Share<F> {
     /// The output of each operation but the last; on the way back what the operation after it kept (its trace).
-    values: Vec<Vec<F>>,
-    statistics: Vec<Vec<F>>,
+    values: Vec<Buffer<F>>,
+    statistics: Vec<Buffer<F>>,
     /// Gradients by what the operations put out, and room to work in.
     d: Turns<F>,
     pub(super) products: Workspace<F>,
@@ -78,10 +78,13 @@ impl<F: Float> Share<F> {
         let widest = widths.clone().fold(network.inputs, usize::max);
         let inner = operations.len().saturating_sub(1);
         Self {
-            values: widths.take(inner).map(|width| vec![F::ZERO; rows * width]).collect(),
+            values: widths
+                .take(inner)
+                .map(|width| Buffer::filled(F::ZERO, rows * width))
+                .collect(),
             statistics: operations
                 .iter()
-                .map(|operation| vec![F::ZERO; operation.statistics(rows)])
+                .map(|operation| Buffer::filled(F::ZERO, operation.statistics(rows)))
                 .collect(),
             d: Turns::new(rows * widest),
             products: Workspace::serial().skipping_zeros(),
@@ -131,8 +134,8 @@ impl<F: Float> Share<F> {
                 return;
             }
             let (before, after) = self.values.split_at_mut(index);
-            let x = before.last_mut().map_or(&mut *rows.x, Vec::as_mut_slice);
-            let y = after.first_mut().map_or(&mut *rows.outputs, Vec::as_mut_slice);
+            let x = before.last_mut().map_or(&mut *rows.x, |buffer| &mut **buffer);
+            let y = after.first_mut().map_or(&mut *rows.outputs, |buffer| &mut **buffer);
             let (x, y) = (&mut x[..n * operation.inputs], &mut y[..n * operation.outputs]);
             let statistics = &mut self.statistics[index][..operation.statistics(n)];
             operation.forward(&mut context, moving, random, statistics, x, y);
@@ -185,7 +188,7 @@ impl<F: Float> Share<F> {
             }
             let trace = match index {
                 0 => &mut *rows.x,
-                _ => self.values[index - 1].as_mut_slice(),
+                _ => &mut *self.values[index - 1],
             };
             let way = Way {
                 rows: n,

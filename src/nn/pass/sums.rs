@@ -1,7 +1,7 @@
 //! What the shares of a batch come to, added up in their order.
 
 use crate::nn::kernel::product::Sink;
-use crate::nn::kernel::{Float, reduce};
+use crate::nn::kernel::{Buffer, Float, reduce};
 use crate::nn::optimizer::{Changing, LANES};
 
 /// What the rows of a share come to.
@@ -9,20 +9,20 @@ use crate::nn::optimizer::{Changing, LANES};
 pub(super) struct Sums<F> {
     pub(super) loss: f64,
     /// Laid out as the trainable weights.
-    pub(super) gradients: Vec<F>,
+    pub(super) gradients: Buffer<F>,
 }
 
 impl<F: Float> Sums<F> {
     pub(super) fn new(weights: usize) -> Self {
         Self {
             loss: 0.0,
-            gradients: vec![F::ZERO; weights],
+            gradients: Buffer::filled(F::ZERO, weights),
         }
     }
 }
 
 /// The gradients become those of the first share, which there must be; returns the others.
-pub(super) fn begin_with<'a, F: Float>(gradients: &mut Vec<F>, shares: &'a mut [Sums<F>]) -> &'a mut [Sums<F>] {
+pub(super) fn begin_with<'a, F: Float>(gradients: &mut Buffer<F>, shares: &'a mut [Sums<F>]) -> &'a mut [Sums<F>] {
     let (first, others) = shares.split_at_mut(1);
     std::mem::swap(gradients, &mut first[0].gradients);
     others

@@ -116,7 +116,7 @@ fn trained(
             }
         }
     });
-    (network.trainable.clone(), state)
+    (network.trainable.to_vec(), state)
 }
 
 #[test]

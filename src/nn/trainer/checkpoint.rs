@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::early_stopping::Watch;
 use super::epoch::Epoch;
 use super::{FitOptions, Samples, StopReason, Trained, Trainer};
-use crate::nn::kernel::Float;
+use crate::nn::kernel::{Buffer, Float};
 use crate::nn::network::Network;
 use crate::nn::optimizer::OptimizerState;
 use crate::nn::spec::Plan;
@@ -19,6 +19,7 @@ const NUMERICS_VERSION: u32 = 2;
 ///
 /// Randomness needs no place here: it is keyed by seed, epoch and batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "F: Clone + Deserialize<'de>"))]
 pub struct Checkpoint<F> {
     numerics_version: u32,
     pub(super) now: Kept<F>,
@@ -31,12 +32,13 @@ pub struct Checkpoint<F> {
 
 /// A network and its optimizer at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "F: Clone + Deserialize<'de>"))]
 pub(super) struct Kept<F> {
     /// Epochs done, and the figures of the last of them.
     pub(super) epochs: u32,
     pub(super) figures: Vec<(String, f64)>,
-    pub(super) trainable: Vec<F>,
-    pub(super) moving: Vec<F>,
+    pub(super) trainable: Buffer<F>,
+    pub(super) moving: Buffer<F>,
     pub(super) optimizer: OptimizerState<F>,
 }
 

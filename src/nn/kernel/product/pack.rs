@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::Float;
 use super::lanes::Lanes;
 use super::tile::Panel;
+use crate::nn::kernel::buffer::LINE;
 
 /// The right operand (k,c).
 #[derive(Clone, Copy)]
@@ -76,9 +77,6 @@ impl<F: Float> Right<'_, F> {
 fn from<F>(data: &[F], first: usize) -> &[F] {
     data.get(first..).unwrap_or_default()
 }
-
-/// Bytes of a cache line: a register's worth that lies across two of them takes two loads.
-const LINE: usize = 64;
 
 /// `length` elements of `room`, which grows to hold them, from the beginning of a cache line on.
 #[inline(always)]
