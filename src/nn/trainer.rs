@@ -216,7 +216,13 @@ impl<F: Float> Trainer<F> {
     /// It may use the threads of the rayon pool that it is called in, if it is called in one, and if that pays.
     pub fn step(&mut self) -> Step {
         if self.stopped.is_none() && self.epochs_done >= self.options.epochs {
-            self.stopped = Some(StopReason::Finished);
+            // The last updates may have gone where no loss has looked yet.
+            self.stopped = Some(match self.network.is_finite() {
+                true => StopReason::Finished,
+                false => StopReason::Diverged {
+                    epoch: self.epochs_done,
+                },
+            });
         }
         if let Some(reason) = self.stopped {
             return Step::Done(reason);

@@ -7,23 +7,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
 
-/// A fixed count of numbers that begin with a cache line: a register's worth of them never lies across two, which would take
-/// two loads, and threads that write neighbouring columns never write to the same one if these begin at multiples of 16.
+/// A fixed count of numbers that begin with a cache line. So do rows of them that are a multiple of a line long: a register's
+/// worth then never lies across two, which would take two loads, and no two threads write to the same one.
 #[derive(Debug)]
 pub struct Buffer<F> {
     room: Vec<F>,
     first: usize,
-    length: usize,
 }
 
 impl<F: Clone> Buffer<F> {
     /// So many times `value`.
     pub fn filled(value: F, length: usize) -> Self {
-        let spare = LINE / size_of::<F>();
-        let room = vec![value; length + spare];
-        let first = room.as_ptr().align_offset(LINE).min(spare);
-        Self { room, first, length }
+        let (mut room, first) = room_for(length);
+        room.resize(first + length, value);
+        Self { room, first }
     }
+}
+
+/// An empty vector, and where in it so many numbers may begin.
+fn room_for<F>(length: usize) -> (Vec<F>, usize) {
+    let spare = LINE / size_of::<F>();
+    let room: Vec<F> = Vec::with_capacity(length + spare);
+    let first = room.as_ptr().align_offset(LINE).min(spare);
+    (room, first)
 }
 
 impl<F> Deref for Buffer<F> {
@@ -31,29 +37,25 @@ impl<F> Deref for Buffer<F> {
 
     #[inline]
     fn deref(&self) -> &[F] {
-        &self.room[self.first..][..self.length]
+        &self.room[self.first..]
     }
 }
 
 impl<F> DerefMut for Buffer<F> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [F] {
-        &mut self.room[self.first..][..self.length]
+        &mut self.room[self.first..]
     }
 }
 
 impl<F: Clone> From<&[F]> for Buffer<F> {
     fn from(numbers: &[F]) -> Self {
-        let Some(first) = numbers.first() else {
-            return Self {
-                room: Vec::new(),
-                first: 0,
-                length: 0,
-            };
-        };
-        let mut buffer = Self::filled(first.clone(), numbers.len());
-        buffer.clone_from_slice(numbers);
-        buffer
+        let (mut room, first) = room_for(numbers.len());
+        // What stands before them doesn't matter; of none there is nothing.
+        room.extend(numbers.iter().cycle().take(first).cloned());
+        let first = room.len();
+        room.extend_from_slice(numbers);
+        Self { room, first }
     }
 }
 

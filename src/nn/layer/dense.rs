@@ -19,7 +19,7 @@ pub(super) struct Dense {
 /// Numbers of a kernel from which on its gradient is used at once.
 const LARGE: usize = 1 << 16;
 
-/// Numbers that each thread may copy for it: 4 MiB of f32.
+/// Numbers that each thread may copy or list for it: 4 MiB of f32.
 const MOST_COPIED: usize = 1 << 20;
 
 impl Dense {

@@ -88,3 +88,27 @@ fn a_step_that_is_given_up_anywhere_leaves_no_trace() {
         assert!(found >= places, "only {found} looks in {spec}");
     }
 }
+
+#[test]
+fn weights_that_the_last_update_made_infinite_are_a_divergence() {
+    let (plan, options, _) = start(
+        r#"{"layers": [{"type": "dense", "units": 1}], "loss": "mae", "optimizer": {"type": "sgd", "learning_rate": 1000}}"#,
+    );
+    let options = FitOptions {
+        epochs: 1,
+        batch_size: 4,
+        report_gradient_noise: false,
+        ..options
+    };
+    let mut train = samples(4);
+    train.x.mapv_inplace(|x| x.abs() * 1e37);
+    let network = Network::initialize(&plan, 3);
+    let mut trainer = Trainer::new(plan, network, None, train, None, options);
+    let (reports, done) = run(&mut trainer);
+    assert!(reports[0].figures[0].1.is_finite());
+    assert!(
+        matches!(done, Step::Done(StopReason::Diverged { epoch: 1 })),
+        "{done:?}"
+    );
+    assert!(trainer.finish().network.is_finite());
+}

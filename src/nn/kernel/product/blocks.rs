@@ -40,7 +40,7 @@ pub(super) struct Problem<'a, F> {
     pub(super) sparse: bool,
     /// How many threads may take part.
     pub(super) threads: usize,
-    /// Looked at before every block of rows, unless the result is handed over.
+    /// Looked at before every block of rows, or panel of a sparse product, unless the result is handed over.
     pub(super) stop: Option<&'a Stop>,
 }
 
@@ -78,7 +78,7 @@ impl<'a, F: Float> Problem<'a, F> {
         }
     }
 
-    pub(super) fn from(self, bias: Option<&'a [F]>) -> Self {
+    pub(super) fn with_bias(self, bias: Option<&'a [F]>) -> Self {
         Self { bias, ..self }
     }
 

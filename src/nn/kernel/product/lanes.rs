@@ -30,13 +30,12 @@ pub trait Lanes<F>: Copy {
     /// The processor has the register's instructions.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
 
-    /// Of the N numbers at `from` writes those that are not zero to `values`, and to `places` their indices times `scale`, counted
-    /// from `first`; what comes behind them there means nothing. Returns how many they are.
+    /// Of the N numbers at `from` writes those that are not zero to `values`, and to `offsets` start + step·index of each; what comes behind them there means nothing. Returns how many they are.
     ///
     /// # Safety
     /// The processor has the register's instructions, and N numbers may be read from `from` and written to both others.
     #[inline(always)]
-    unsafe fn compress(from: *const F, [first, scale]: [u32; 2], values: *mut F, places: *mut u32) -> usize
+    unsafe fn compress(from: *const F, [start, step]: [u32; 2], values: *mut F, offsets: *mut u32) -> usize
     where
         F: Float,
     {
@@ -46,7 +45,7 @@ pub trait Lanes<F>: Copy {
             unsafe {
                 let value = *from.add(k);
                 *values.add(count) = value;
-                *places.add(count) = (first + k as u32) * scale;
+                *offsets.add(count) = start + step * k as u32;
                 count += usize::from(value != F::ZERO);
             }
         }
@@ -107,7 +106,7 @@ mod x86 {
     use crate::nn::kernel::Kernel;
     use crate::nn::kernel::level::{avx2, avx512};
 
-    /// The places of the bits that are set in each byte, in order.
+    /// The offsets of the bits that are set in each byte, in order.
     static SET_BITS: [[u8; 8]; 256] = {
         let mut table = [[0; 8]; 256];
         let mut byte = 0;
@@ -179,15 +178,15 @@ mod x86 {
     lanes!(f64 8 __m512d avx512 _mm512_loadu_pd _mm512_storeu_pd _mm512_set1_pd _mm512_fmadd_pd);
     lanes!(f32 8 __m256 avx2 _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps
         #[inline(always)]
-        unsafe fn compress(from: *const f32, [first, scale]: [u32; 2], values: *mut f32, places: *mut u32) -> usize {
+        unsafe fn compress(from: *const f32, [start, step]: [u32; 2], values: *mut f32, offsets: *mut u32) -> usize {
             // SAFETY: the caller's promise.
             unsafe {
                 let numbers = _mm256_loadu_ps(from);
                 let kept = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(numbers, _mm256_setzero_ps())) as usize;
                 let order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(SET_BITS[kept].as_ptr().cast()));
-                let counted = _mm256_add_epi32(order, _mm256_set1_epi32(first as i32));
+                let steps = _mm256_mullo_epi32(order, _mm256_set1_epi32(step as i32));
                 _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(numbers, order));
-                _mm256_storeu_si256(places.cast(), _mm256_mullo_epi32(counted, _mm256_set1_epi32(scale as i32)));
+                _mm256_storeu_si256(offsets.cast(), _mm256_add_epi32(steps, _mm256_set1_epi32(start as i32)));
                 kept.count_ones() as usize
             }
         }

@@ -1,7 +1,7 @@
 //! Matrix products, row-major and contiguous. Axis letters: `n` rows of the batch, `i` inputs, `o` outputs.
 //!
 //! Every output element is one chain of fused multiply-adds over the inner index, in order, from zero or a bias:
-//! `sum ← a·b + sum`. How the work is cut into tiles and threads never shows in the bits.
+//! `sum ← a·b + sum`, of which [sparse] products leave out steps that change nothing. How the work is cut into tiles and threads never shows in the bits.
 
 mod blocks;
 pub(super) mod lanes;
@@ -50,7 +50,7 @@ impl<F: Float> Workspace<F> {
     }
 
     /// Products leave out factors that are zero where so many are that it pays; for finite numbers the bits stay the same, but
-    /// that a sum which underflowed to −0 may stay −0.
+    /// for the sign of a sum that is zero.
     pub fn skipping_zeros(self) -> Self {
         Workspace {
             skips_zeros: true,
@@ -72,9 +72,9 @@ impl<F: Float> Workspace<F> {
     }
 
     /// How many of some elements of `left` (m,k) are zero, if leaving them out of a product is allowed and pays.
-    fn zeros(&self, left: &[F], size: [usize; 3]) -> Option<usize> {
+    fn sampled_zeros(&self, left: &[F], size: [usize; 3]) -> Option<usize> {
         match self.skips_zeros {
-            true => sparse::zeros(left, size),
+            true => sparse::sampled_zeros(left, size),
             false => None,
         }
     }
@@ -124,14 +124,14 @@ pub fn x_w<F: Float>(
         return outer(x, w, bias, out);
     }
     let size = [n, i, o];
-    let problem = if workspace.zeros(x, size).is_some() {
+    let problem = if workspace.sampled_zeros(x, size).is_some() {
         Problem::new(Left::rows(x, i), Right::Rows(w), size).sparse()
     } else if is_narrow(o, n) {
         Problem::new(Left::columns(w, o), Right::Columns(x), [o, i, n]).transposed()
     } else {
         Problem::new(Left::rows(x, i), Right::Rows(w), size)
     };
-    run(problem.from(bias), Destination::Stored(out), workspace);
+    run(problem.with_bias(bias), Destination::Stored(out), workspace);
 }
 
 /// `out = xᵀ·d`: (i,n)·(n,o) → (i,o), chains over n.
@@ -143,7 +143,10 @@ pub fn xt_d<F: Float>(x: &[F], d: &[F], [n, i, o]: [usize; 3], out: &mut [F], wo
     if n == 1 {
         return outer(x, d, None, out);
     }
-    let [of_x, of_d] = [workspace.zeros(x, [i, n, o]), workspace.zeros(d, [o, n, i])];
+    let [of_x, of_d] = [
+        workspace.sampled_zeros(x, [i, n, o]),
+        workspace.sampled_zeros(d, [o, n, i]),
+    ];
     let problem = if of_d.is_some() && of_d >= of_x {
         Problem::new(Left::columns(d, o), Right::Rows(x), [o, n, i])
             .sparse()
@@ -165,13 +168,14 @@ pub fn xt_d<F: Float>(x: &[F], d: &[F], [n, i, o]: [usize; 3], out: &mut [F], wo
 /// If a slice has not the length its shape says.
 pub fn xt_d_into<F: Float, S: Sink<F>>(x: &[F], d: &[F], [n, i, o]: [usize; 3], sink: S, workspace: &mut Workspace<F>) {
     assert_eq!((x.len(), d.len()), (n * i, n * o), "shapes of xᵀ·d");
-    let problem = match workspace.zeros(d, [o, n, i]) {
+    let problem = match workspace.sampled_zeros(d, [o, n, i]) {
         Some(_) if sparse::is_listed_whole([o, n, i]) => Problem::new(Left::columns(d, o), Right::Rows(x), [o, n, i])
             .sparse()
             .transposed(),
         _ => Problem::new(Left::columns(x, i), Right::Rows(d), [i, n, o]),
     };
-    let pieces = workspace.threads([i, n, o]).min(i);
+    let most = if problem.sparse { i / sparse::FEWEST_COLUMNS } else { i };
+    let pieces = workspace.threads([i, n, o]).min(most);
     let mut sinks = Vec::with_capacity(pieces);
     let mut rest = sink;
     for p in 0..pieces {
@@ -196,7 +200,7 @@ pub fn d_wt<F: Float>(d: &[F], w: &[F], [n, i, o]: [usize; 3], out: &mut [F], wo
         return outer(d, w, None, out);
     }
     let size = [n, o, i];
-    let problem = if workspace.zeros(d, size).is_some() {
+    let problem = if workspace.sampled_zeros(d, size).is_some() {
         Problem::new(Left::rows(d, o), Right::Columns(w), size).sparse()
     } else if is_narrow(i, n) {
         Problem::new(Left::rows(w, o), Right::Columns(d), [i, o, n]).transposed()

@@ -6,10 +6,10 @@ use std::ops::Range;
 use super::Float;
 use super::lanes::Lanes;
 use super::pack::room_for;
-use super::tile::{Left, Panel};
+use super::tile::{Begin, Left, Panel, Target, load_all, store_all};
 
-/// Rows of a left side that lies against the grain are made to lie along it so many at a time.
-const TURNED: usize = 8;
+/// Rows of a left side that lies against the grain are transposed so many at a time.
+const TRANSPOSED: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Nonzeros<F> {
@@ -56,12 +56,12 @@ impl<F: Float> Nonzeros<F> {
                 }
                 continue;
             }
-            for first in rows.clone().step_by(TURNED) {
-                let count = (rows.end - first).min(TURNED);
-                let turned = room_for(room, count * inner.len());
+            for first in rows.clone().step_by(TRANSPOSED) {
+                let count = (rows.end - first).min(TRANSPOSED);
+                let transposed = room_for(room, count * inner.len());
                 // SAFETY: the caller's promise.
-                unsafe { left.at(first, inner.start).turn::<V>(inner.len(), turned) };
-                for row in turned.chunks_exact(inner.len()) {
+                unsafe { left.at(first, inner.start).transpose_into::<V>(inner.len(), transposed) };
+                for row in transposed.chunks_exact(inner.len()) {
                     // SAFETY: the caller's promise.
                     unsafe { self.append::<V>(row) };
                 }
@@ -81,7 +81,7 @@ impl<F: Float> Nonzeros<F> {
         let (whole, rest) = row.split_at(row.len() / V::N * V::N);
         let mut count = 0;
         for (register, numbers) in whole.chunks_exact(V::N).enumerate() {
-            let counted = [(register * V::N) as u32, self.width as u32];
+            let counted = [register * V::N * self.width, self.width].map(|count| count as u32);
             // SAFETY: so far no more have been listed than there were before, and the room has a register more than the row;
             // the instructions are the caller's promise.
             unsafe {
@@ -97,49 +97,53 @@ impl<F: Float> Nonzeros<F> {
         self.ends.push(first + count);
     }
 
-    /// The chains of each row over a block go on: `sums (rows, NV·V::N) += left · panel`.
+    /// The chains of each row over a block: `target (rows, NV·V::N) = begin + left · panel`, its rows `stride` apart.
     ///
     /// # Panics
-    /// If the panel is not one of those that the block was listed for.
+    /// If the panel is not one of those that the block was listed for, or a row does not lie in the target.
     ///
     /// # Safety
-    /// The processor has the instructions of `V`.
+    /// The processor has the instructions of `V`; while this runs the target lives and nobody else reads or writes these elements
+    /// of it.
     #[inline(always)]
     pub(super) unsafe fn multiply<V: Lanes<F>, const NV: usize>(
         &self,
         block: usize,
         panel: Panel<'_, F>,
-        sums: &mut [F],
+        begin: Begin<'_, F>,
+        (target, stride): (Target<F>, usize),
     ) {
         let width = NV * V::N;
         assert!(
             width == self.width && panel.stride == width && panel.data.len() >= self.lengths[block] * width,
             "the panel is as it was said to be"
         );
+        let to = target.reach((self.rows - 1) * stride + width);
         let ends = &self.ends[block * self.rows..][..self.rows];
         let mut first = match block {
             0 => 0,
             _ => self.ends[block * self.rows - 1],
         };
         let panel = panel.data.as_ptr();
-        for (&end, sums) in ends.iter().zip(sums.chunks_exact_mut(width)) {
+        for (r, &end) in ends.iter().enumerate() {
             let list = self.values[first..end].iter().zip(&self.offsets[first..end]);
-            // SAFETY: `sums` is as long as the registers; an offset is `width` times an index below the block's length, so that
-            // as many numbers from there on lie in the panel; the instructions are the caller's promise.
+            // SAFETY: `reach` has found this row in the target; an offset is `width` times an index below the block's length, so that
+            // as many numbers from there on lie in the panel; the rest is the caller's promise.
             unsafe {
-                let mut registers = [V::splat(F::ZERO); NV];
-                for (v, register) in registers.iter_mut().enumerate() {
-                    *register = V::load(sums.as_ptr().add(v * V::N));
-                }
+                let to = to.add(r * stride);
+                let mut sums: [V; NV] = match begin {
+                    Begin::Zero => [V::splat(F::ZERO); NV],
+                    Begin::Row(bias) => load_all(bias[..width].as_ptr()),
+                    Begin::Column(bias) => [V::splat(bias[r]); NV],
+                    Begin::Continue => load_all(to),
+                };
                 for (&value, &offset) in list {
                     let (left, right) = (V::splat(value), panel.add(offset as usize));
-                    for (v, register) in registers.iter_mut().enumerate() {
-                        *register = left.mul_add(V::load(right.add(v * V::N)), *register);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = left.mul_add(V::load(right.add(v * V::N)), *sum);
                     }
                 }
-                for (v, register) in registers.into_iter().enumerate() {
-                    register.store(sums.as_mut_ptr().add(v * V::N));
-                }
+                store_all(sums, to);
             }
             first = end;
         }
@@ -150,5 +154,6 @@ impl<F: Float> Nonzeros<F> {
     pub(super) fn spoil(&mut self) {
         self.values.fill(F::NAN);
         self.offsets.fill(u32::MAX);
+        self.ends.clear();
     }
 }

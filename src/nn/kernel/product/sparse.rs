@@ -2,7 +2,9 @@
 //! multiplied.
 //!
 //! A chain of fused multiply-adds stays what it is where a factor is zero, so these steps are left out: for finite numbers the
-//! bits are those of the dense product (but that a sum which underflowed to −0 may stay −0).
+//! bits are those of the dense product, but for the sign of a sum that is zero.
+//!
+//! Each step loads what it multiplies, so that loads are the limit and wider registers bring nothing: all of x86-64 takes AVX2's.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,11 +14,15 @@ use rayon::prelude::*;
 use super::blocks::{Destination, Problem, Room, even_parts};
 use super::lanes::Lanes;
 use super::pack::room_for;
-use super::tile::Target;
+use super::tile::{Begin, Target};
 use super::{Float, Kernel, Level, Sink, Stop};
 
 /// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
 const PANEL_LENGTH: usize = 5120;
+
+/// The widest panel's registers, and the numbers in the widest of them.
+const MOST_REGISTERS: usize = 12;
+const WIDEST_REGISTER: usize = 8;
 
 /// Elements of the left side that are listed at once: 512 KiB of f32 and offsets, half of the second-level cache.
 const LISTED: usize = 64 * 1024;
@@ -28,7 +34,7 @@ const MOST_LISTED: usize = 512 * 1024;
 const FEWEST_ROWS: usize = 64;
 
 /// Fewer columns would leave a panel empty.
-const FEWEST_COLUMNS: usize = 64;
+pub(super) const FEWEST_COLUMNS: usize = 64;
 
 /// A shorter inner index would not pay for loading and storing sums.
 const FEWEST_STEPS: usize = 16;
@@ -43,24 +49,33 @@ const FEWEST_ZEROS: usize = 45;
 /// `left`·(k,c) too small, for leaving them out to pay.
 ///
 /// That depends on nothing but shape and numbers, and so do the bits.
-pub(super) fn zeros<F: Float>(left: &[F], [m, k, c]: [usize; 3]) -> Option<usize> {
+pub(super) fn sampled_zeros<F: Float>(left: &[F], [m, k, c]: [usize; 3]) -> Option<usize> {
     if m < FEWEST_ROWS || k < FEWEST_STEPS || c < FEWEST_COLUMNS || FEWEST_ROWS * k > MOST_LISTED {
         return None;
     }
-    // The fractions of multiples of the golden ratio fall on rows and columns evenly.
-    let place = |sample: u64| (u128::from(sample.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * left.len() as u128) >> 64;
+    let place = |sample: u64| (u128::from(mixed(sample)) * left.len() as u128) >> 64;
     let zeros = (0..SAMPLES).filter(|&sample| left[place(sample) as usize] == F::ZERO);
     Some(zeros.count()).filter(|&zeros| zeros >= FEWEST_ZEROS)
 }
 
-/// Whether a left side may be listed whole, without which no result can be handed over.
+/// As good as random: even steps would meet the same few columns where the row count suits them. Source: SplitMix64, Steele, Lea,
+/// Flood 2014.
+fn mixed(number: u64) -> u64 {
+    let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Whether a left side may be listed, and have sums, whole: without that no result can be handed over.
 pub(super) fn is_listed_whole([m, k, _]: [usize; 3]) -> bool {
-    m * k <= MOST_LISTED
+    m * k.max(MOST_REGISTERS * WIDEST_REGISTER) <= MOST_LISTED
 }
 
 /// As [`super::run`], but what is zero on the left is left out. A transpose has no bias; only a transpose is handed over, its
 /// columns being rows of the result.
 pub(super) fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_, F>, rooms: &mut Vec<Room<F>>) {
+    debug_assert!(!problem.transposed || problem.bias.is_none());
     let parts = parts(&problem, destination);
     if rooms.len() < parts.len() {
         rooms.resize_with(parts.len(), Room::default);
@@ -97,7 +112,7 @@ enum Outlet<'a, F> {
     Taken(&'a mut dyn Sink<F>),
 }
 
-/// A part for each thread: columns if there are enough, for then none packs what another does too.
+/// A part for each thread: columns if there are enough, for listing the left side twice costs less than packing the right.
 fn parts<'a, F: Float>(problem: &Problem<'_, F>, destination: Destination<'a, F>) -> Vec<Part<'a, F>> {
     let Problem {
         size: [m, _, c],
@@ -105,7 +120,11 @@ fn parts<'a, F: Float>(problem: &Problem<'_, F>, destination: Destination<'a, F>
         ..
     } = *problem;
     let [of_rows, of_columns] = [m / FEWEST_ROWS, c / FEWEST_COLUMNS].map(|most| most.min(threads));
-    let cut = |length: usize, pieces: usize| (0..pieces).map(move |p| length * p / pieces..length * (p + 1) / pieces);
+    // At lines of the cache, which then belong to one thread each where the result's rows begin with one.
+    let cut = |length: usize, pieces: usize| {
+        let at = move |p: usize| (length * p / pieces).next_multiple_of(16).min(length);
+        (0..pieces).map(move |p| at(p)..at(p + 1))
+    };
     let part = |rows, columns, outlet| Part { rows, columns, outlet };
     match destination {
         Destination::Taken(sinks) => sinks
@@ -134,11 +153,11 @@ impl<F: Float> Part<'_, F> {
     unsafe fn run<V: Lanes<F>>(self, problem: Problem<'_, F>, room: &mut Room<F>) {
         // Enough registers to keep the units for multiply-adds busy: as many as leave least of the last panel empty.
         let used = |registers: &usize| self.columns.len().div_ceil(registers * V::N) * registers;
-        let best = [12, 10, 8].into_iter().min_by_key(used);
+        let best = [MOST_REGISTERS, 10, 8].into_iter().min_by_key(used);
         // SAFETY: the caller's promise.
         unsafe {
             match best {
-                Some(12) => V::dispatch(InPanels::<F, V, 12>::new(self, problem, room)),
+                Some(MOST_REGISTERS) => V::dispatch(InPanels::<F, V, MOST_REGISTERS>::new(self, problem, room)),
                 Some(10) => V::dispatch(InPanels::<F, V, 10>::new(self, problem, room)),
                 _ => V::dispatch(InPanels::<F, V, 8>::new(self, problem, room)),
             }
@@ -187,7 +206,7 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
             ..
         } = self.problem;
         let Room {
-            left: turned,
+            left: transposed_left,
             right: packed,
             result,
             sums,
@@ -196,25 +215,42 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
         let width = NV * V::N;
         let blocks = even_parts(0..k, PANEL_LENGTH / width, 1);
         let highest = match outlet {
-            Outlet::Stored(_) => (LISTED / k).max(FEWEST_ROWS),
+            Outlet::Stored(_) => (LISTED / k.max(width)).max(FEWEST_ROWS),
             Outlet::Taken(_) => m,
         };
         for rows in even_parts(rows, highest, 1) {
             // SAFETY: only `Part::run` makes these, with its caller's promise.
-            unsafe { nonzeros.list::<V>(left, rows.clone(), blocks.clone(), width, turned) };
-            let sums = room_for(sums, rows.len() * width);
+            unsafe { nonzeros.list::<V>(left, rows.clone(), blocks.clone(), width, transposed_left) };
             for column in columns.clone().step_by(width) {
                 if stop.is_some_and(Stop::is_asked) {
                     return;
                 }
                 let columns = column..columns.end.min(column + width);
-                begin(sums, width, bias.map(|bias| &bias[columns.clone()]));
+                let target = match outlet {
+                    Outlet::Stored(target) if !transposed => Some(target.at(rows.start * c + column)),
+                    _ => None,
+                };
+                // A whole panel of what is stored as it is needs no other place for its sums.
+                let at_once = target.filter(|_| columns.len() == width).map(|target| (target, c));
+                let sums = room_for(sums, if at_once.is_some() { 0 } else { rows.len() * width });
+                let place = at_once.unwrap_or_else(|| (Target::new(sums), width));
+                let mut edge = [F::ZERO; MOST_REGISTERS * WIDEST_REGISTER];
+                if let Some(bias) = bias {
+                    edge[..columns.len()].copy_from_slice(&bias[columns.clone()]);
+                }
                 for (block, inner) in blocks.clone().enumerate() {
+                    let begin = match block {
+                        0 => Begin::Row(&edge[..width]),
+                        _ => Begin::Continue,
+                    };
                     // SAFETY: as above.
                     unsafe {
                         let panels = right.panels::<V>([k, c], inner, columns.clone(), width, packed);
-                        nonzeros.multiply::<V, NV>(block, panels.at(column), sums);
+                        nonzeros.multiply::<V, NV>(block, panels.at(column), begin, place);
                     }
+                }
+                if at_once.is_some() {
+                    continue;
                 }
                 let sums = Sums {
                     sums,
@@ -223,28 +259,19 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
                 };
                 // SAFETY: as above; a result that is handed over is this thread's own.
                 unsafe {
-                    match &mut outlet {
-                        Outlet::Stored(target) if transposed => sums.turn::<V>(target.at(column * m + rows.start), m),
-                        Outlet::Stored(target) => sums.store(target.at(rows.start * c + column), c),
-                        Outlet::Taken(sink) => {
+                    match (&mut outlet, target) {
+                        (_, Some(target)) => sums.store(target, c),
+                        (Outlet::Stored(target), None) => {
+                            sums.store_transposed::<V>(target.at(column * m + rows.start), m)
+                        }
+                        (Outlet::Taken(sink), None) => {
                             let result = room_for(result, columns.len() * m);
-                            sums.turn::<V>(Target::new(result), m);
+                            sums.store_transposed::<V>(Target::new(result), m);
                             sink.take(result);
                         }
                     }
                 }
             }
-        }
-    }
-}
-
-/// Fills rows of sums, `width` long, with what their chains start from.
-#[inline(always)]
-fn begin<F: Float>(sums: &mut [F], width: usize, bias: Option<&[F]>) {
-    sums.fill(F::ZERO);
-    if let Some(bias) = bias {
-        for sums in sums.chunks_exact_mut(width) {
-            sums[..bias.len()].copy_from_slice(bias);
         }
     }
 }
@@ -277,7 +304,7 @@ impl<F: Float> Sums<'_, F> {
     /// The processor has the instructions of `V`; while this runs the result lives and nobody else reads or writes these
     /// elements of it.
     #[inline(always)]
-    unsafe fn turn<V: Lanes<F>>(&self, target: Target<F>, stride: usize) {
+    unsafe fn store_transposed<V: Lanes<F>>(&self, target: Target<F>, stride: usize) {
         let rows = self.sums.len() / self.width;
         let to = target.reach((self.columns - 1) * stride + rows);
         let (whole_rows, whole_columns) = (rows / V::N * V::N, self.columns / V::N * V::N);

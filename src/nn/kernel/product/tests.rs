@@ -246,8 +246,15 @@ fn zeros_are_found_where_they_are_many_and_nothing_is_multiplied_by_them() {
     let [n, i, o] = [128, 96, 80];
     // One column in three is there: as of a table's columns of ones and zeros.
     let x: Vec<f32> = (0..n * i).map(|k| f32::from(u8::from(k % i % 3 == 0))).collect();
-    assert!(sparse::zeros(&x, [n, i, o]).is_some());
-    assert_eq!(sparse::zeros(&numbers::<f32>(n * i, 1), [n, i, o]), None);
+    assert!(sparse::sampled_zeros(&x, [n, i, o]).is_some());
+    assert_eq!(sparse::sampled_zeros(&numbers::<f32>(n * i, 1), [n, i, o]), None);
+    // The first tenth of the columns, of as many rows as even steps would not go with.
+    for rows in [89, 377, 610, 987, 1000, 1597] {
+        let x: Vec<f32> = (0..rows * 1000).map(|k| f32::from(u8::from(k % 1000 >= 100))).collect();
+        assert_eq!(sparse::sampled_zeros(&x, [rows, 1000, 64]), None, "{rows} rows");
+        let x: Vec<f32> = x.iter().map(|x| 1.0 - x).collect();
+        assert!(sparse::sampled_zeros(&x, [rows, 1000, 64]).is_some_and(|zeros| (100..128).contains(&zeros)));
+    }
     // NaN would show.
     let w: Vec<f32> = (0..i * o)
         .map(|k| if k / o % 3 == 0 { 1.0 } else { f32::NAN })
@@ -284,7 +291,7 @@ impl<'a, F: Float> Sink<F> for Place<'a, F> {
 
 #[test]
 fn what_is_handed_over_is_what_would_be_stored() {
-    for threads in [1, 3] {
+    for threads in [1, 3, 8] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for shape @ [n, i, o] in [
             [1, 40, 16],
@@ -335,4 +342,19 @@ fn a_product_that_is_given_up_ends_before_its_next_block_of_rows() {
     workspace.heed(Some(Stop::at_look(2)));
     x_w(&x, &w, [n, i, o], None, &mut out, &mut workspace);
     assert!(out[0].is_finite() && out[n * o - 1].is_nan());
+}
+
+#[test]
+fn a_sparse_product_that_is_given_up_ends_before_its_next_panel_and_one_that_is_handed_over_goes_on() {
+    let [n, i, o] = [128, 96, 200];
+    let (x, w) = (with_zeros::<f32>(n * i, i, 0.6, 1), numbers(i * o, 2));
+    let mut workspace = Workspace::serial().skipping_zeros();
+    workspace.heed(Some(Stop::at_look(2)));
+    let mut out = vec![f32::NAN; n * o];
+    x_w(&x, &w, [n, i, o], None, &mut out, &mut workspace);
+    assert!(out[0].is_finite() && out[n * o - 1].is_nan());
+    let (x, d) = (numbers(n * i, 1), with_zeros::<f32>(n * o, o, 0.6, 2));
+    let mut out = vec![f32::NAN; i * o];
+    xt_d_into(&x, &d, [n, i, o], Place(&mut out), &mut workspace);
+    assert!(out.iter().all(|sum| sum.is_finite()));
 }

@@ -59,7 +59,7 @@ impl<'a, F: Float> Left<'a, F> {
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
-    pub(super) unsafe fn turn<V: Lanes<F>>(self, length: usize, to: &mut [F]) {
+    pub(super) unsafe fn transpose_into<V: Lanes<F>>(self, length: usize, to: &mut [F]) {
         debug_assert_eq!(self.row, 1);
         // SAFETY: the caller's promise.
         unsafe { transpose::<F, V>(self.data, [length, self.step], to, length) };
@@ -195,7 +195,7 @@ pub(super) unsafe fn tile<F: Float, V: Lanes<F>, const MR: usize, const NV: usiz
 /// # Safety
 /// The processor has the instructions of `V`, and `from` is good for reading `NV·V::N` numbers.
 #[inline(always)]
-unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *const F) -> [V; NV] {
+pub(super) unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *const F) -> [V; NV] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut registers = [V::load(from); NV];
@@ -291,7 +291,7 @@ impl<F: Float> Output<'_, F> {
 /// # Safety
 /// The processor has the instructions of `V`, and `to` is good for writing `NV·V::N` numbers.
 #[inline(always)]
-unsafe fn store_all<F: Float, V: Lanes<F>, const NV: usize>(registers: [V; NV], to: *mut F) {
+pub(super) unsafe fn store_all<F: Float, V: Lanes<F>, const NV: usize>(registers: [V; NV], to: *mut F) {
     for (v, register) in registers.into_iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe { register.store(to.add(v * V::N)) };
