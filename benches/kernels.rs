@@ -83,11 +83,11 @@ fn other_matrixmultiply(a: Operand<'_>, b: Operand<'_>, [m, k, c]: [usize; 3], o
     }
 }
 
-/// GFLOP/s of the three, measured in turns so that they meet the same disturbances; the median of many turns.
-fn compare(flops: f64, mut contestants: [&mut dyn FnMut(); 3]) -> [f64; 3] {
+/// GFLOP/s of the contestants, measured in turns so that they meet the same disturbances; the median of many turns.
+fn compare<const N: usize>(flops: f64, mut contestants: [&mut dyn FnMut(); N]) -> [f64; N] {
     const TURNS: usize = 101;
     let repeats = ((2e6 / flops) as usize).max(1);
-    let mut seconds = [const { Vec::new() }; 3];
+    let mut seconds = [const { Vec::new() }; N];
     for _ in 0..TURNS {
         for (contestant, seconds) in contestants.iter_mut().zip(&mut seconds) {
             let start = Instant::now();
@@ -166,5 +166,43 @@ fn main() {
         let [x_w, xt_d, d_wt] = logarithms.map(|sums| mean(sums[which], SHAPES.len()));
         let all = mean(logarithms.iter().map(|sums| sums[which]).sum(), 3 * SHAPES.len());
         println!("{name:>16}  x·w {x_w:.2}  xᵀ·d {xt_d:.2}  d·wᵀ {d_wt:.2}  all {all:.2}");
+    }
+    leaving_out_zeros();
+}
+
+/// A product on its way into a result.
+type Product<'a> = dyn Fn(&mut [f32], &mut Workspace<f32>) + 'a;
+
+/// What leaving out zeros brings: GFLOP/s of the dense product's work, with them and without.
+fn leaving_out_zeros() {
+    let shape @ [n, i, o] = [128, 512, 512];
+    println!("\n{n}, {i}, {o}, zeros here and there: multiplied, left out\n");
+    println!("{:>16}  {:^16}  {:^16}  {:^16}", "zeros", "x·w", "xᵀ·d", "d·wᵀ");
+    for percent in [40, 50, 66, 80, 95] {
+        let sparse = |count: usize| -> Vec<f32> {
+            let kept = |k: usize| k.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xffff >= 0xffff * percent / 100;
+            let numbers = numbers(count).into_iter().enumerate();
+            numbers.map(|(k, number)| if kept(k) { number } else { 0.0 }).collect()
+        };
+        let (x, w, d) = (sparse(n * i), numbers(i * o), sparse(n * o));
+        let dense = numbers(n * i);
+        let (mut dense_ones, mut sparse_ones) = (Workspace::serial(), Workspace::serial().skipping_zeros());
+        let (mut out, mut other) = (vec![0.0; 512 * 512], vec![0.0; 512 * 512]);
+        let products: [&Product<'_>; 3] = [
+            &|out, workspace| x_w(&x, &w, shape, None, &mut out[..n * o], workspace),
+            &|out, workspace| xt_d(&dense, &d, shape, out, workspace),
+            &|out, workspace| d_wt(&d, &w, shape, &mut out[..n * i], workspace),
+        ];
+        print!("{:>16}", format!("{percent} %"));
+        for product in products {
+            let [multiplied, left_out] = compare(
+                2.0 * (n * i * o) as f64,
+                [&mut || product(black_box(&mut out), &mut dense_ones), &mut || {
+                    product(black_box(&mut other), &mut sparse_ones)
+                }],
+            );
+            print!("  {multiplied:7.1} {left_out:7.1} ");
+        }
+        println!();
     }
 }
