@@ -91,7 +91,7 @@ pub enum StopReason {
     EarlyStopped {
         best_epoch: u32,
     },
-    /// A loss was not finite in this epoch.
+    /// A loss, or a weight at the end, was not finite in this epoch.
     Diverged {
         epoch: u32,
     },

@@ -30,7 +30,8 @@ pub trait Lanes<F>: Copy {
     /// The processor has the register's instructions.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
 
-    /// Of the N numbers at `from` writes those that are not zero to `values`, and to `offsets` start + step·index of each; what comes behind them there means nothing. Returns how many they are.
+    /// Of the N numbers at `from` writes those that are not zero to `values`, and to `offsets` start + step·index of each; what
+    /// comes behind them there means nothing. Returns how many they are.
     ///
     /// # Safety
     /// The processor has the register's instructions, and N numbers may be read from `from` and written to both others.
@@ -106,7 +107,7 @@ mod x86 {
     use crate::nn::kernel::Kernel;
     use crate::nn::kernel::level::{avx2, avx512};
 
-    /// The offsets of the bits that are set in each byte, in order.
+    /// The places of the bits that are set in each byte, in order.
     static SET_BITS: [[u8; 8]; 256] = {
         let mut table = [[0; 8]; 256];
         let mut byte = 0;
