@@ -53,10 +53,10 @@ impl Ending {
         )
     }
 
-    /// The loss was no longer finite in `epoch`; `model` is the last state in which it was.
+    /// The loss or a weight was no longer finite in `epoch`; `model` is the last state in which all were.
     pub(super) fn diverged(epoch: u32, model: Box<NewModel>) -> Self {
         let detail = format!(
-            "The loss was no longer a finite number in epoch {epoch}. A lower learning rate, clipped gradients or standardized inputs usually help. The job's model is the last state whose loss was finite."
+            "The loss or a weight was no longer a finite number in epoch {epoch}. A lower learning rate, clipped gradients or standardized inputs usually help. The job's model is the last state in which all were finite."
         );
         let error = JobError {
             code: "diverged".to_owned(),

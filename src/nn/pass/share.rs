@@ -18,8 +18,13 @@ pub(super) struct Share<F> {
     statistics: Vec<Buffer<F>>,
     /// Gradients by what the operations put out, and room to work in.
     d: Turns<F>,
+    /// The share's rows that have a gradient.
+    kept: Vec<usize>,
     pub(super) products: Workspace<F>,
 }
+
+/// Rows without a gradient are left out from an eighth of them on: moving the others has to pay.
+const WORTH_LEAVING_OUT: usize = 8;
 
 /// A share's rows in the batch.
 pub(super) struct Rows<'a, F> {
@@ -87,6 +92,7 @@ impl<F: Float> Share<F> {
                 .map(|operation| Buffer::filled(F::ZERO, operation.statistics(rows)))
                 .collect(),
             d: Turns::new(rows * widest),
+            kept: Vec::with_capacity(rows),
             products: Workspace::serial().skipping_zeros(),
         }
     }
@@ -181,7 +187,7 @@ impl<F: Float> Share<F> {
             .iter()
             .position(Operation::has_weights)
             .unwrap_or(operations.len());
-        let n = rows.count();
+        let n = self.leave_out_rows(operations, first, rows);
         for (index, operation) in operations.iter().enumerate().skip(first).rev() {
             if self.products.is_stopped() {
                 return;
@@ -200,5 +206,40 @@ impl<F: Float> Share<F> {
             };
             backward(operation, way);
         }
+    }
+
+    /// Rows whose gradients are all zero, as those that are learned or weigh nothing, add nothing to any sum: where they
+    /// are many, all that the way back to operation `first` reads is compacted to the others. Returns how many these are.
+    ///
+    /// For finite numbers the bits stay the same, but for the sign of a sum that is zero. Where a row's gradient depends on
+    /// the rows around it, nothing is left out.
+    fn leave_out_rows(&mut self, operations: &[Operation], first: usize, rows: &mut Rows<'_, F>) -> usize {
+        let n = rows.count();
+        let columns = rows.outputs.len() / n;
+        self.kept.clear();
+        let d = self.d.now[..n * columns].chunks_exact(columns).enumerate();
+        let with_gradient = d.filter(|(_, d)| d.iter().any(|d| *d != F::ZERO));
+        self.kept.extend(with_gradient.map(|(row, _)| row));
+        let pays = n - self.kept.len() >= n.div_ceil(WORTH_LEAVING_OUT);
+        if !pays || operations.iter().any(Operation::looks_at_the_whole_batch) {
+            return n;
+        }
+        compact(&mut self.d.now, columns, &self.kept);
+        for (index, operation) in operations.iter().enumerate().skip(first) {
+            let trace = match index {
+                0 => &mut *rows.x,
+                _ => &mut *self.values[index - 1],
+            };
+            compact(trace, operation.inputs, &self.kept);
+            compact(&mut self.statistics[index], operation.statistics(1), &self.kept);
+        }
+        self.kept.len()
+    }
+}
+
+/// Moves some rows, in their order, to the beginning.
+fn compact<F: Float>(matrix: &mut [F], width: usize, rows: &[usize]) {
+    for (to, &from) in rows.iter().enumerate().filter(|(to, from)| to != *from) {
+        matrix.copy_within(from * width..(from + 1) * width, to * width);
     }
 }

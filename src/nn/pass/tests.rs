@@ -51,6 +51,80 @@ fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
     }
 }
 
+/// The gradients of 128 rows, or of those of them that weigh something, in whose order they come.
+fn of_rows_that_weigh(weighs: &[bool], layers: &str, only_these: bool) -> Vec<f64> {
+    let spec = format!(r#"{{"layers": {layers}, "loss": "mse"}}"#);
+    let spec: ModelSpec = serde_json::from_str(&spec).unwrap();
+    let plan = spec.plan("", 5, Target::Columns(Some(2))).unwrap();
+    let mut network = Network::initialize(&plan, 3);
+    let random = Random::new(0, Purpose::Dropout, 0, 0);
+    let rows: Vec<usize> = (0..weighs.len()).filter(|&row| weighs[row] || !only_these).collect();
+    let batch = Batch {
+        rows: rows.len(),
+        weighted: true,
+        random: &random,
+        fill: |places: Range<usize>, room: Room<'_, f64>| {
+            for (place, &row) in rows[places].iter().enumerate() {
+                (0..5).for_each(|i| room.x[place * 5 + i] = ((row * 5 + i) as f64).sin());
+                (0..2).for_each(|o| room.y[place * 2 + o] = ((row * 2 + o) as f64).cos());
+                room.weights[place] = f64::from(u8::from(weighs[row]));
+            }
+        },
+    };
+    let mut pass = Pass::new(&network, &plan.loss, rows.len());
+    pass.run(&mut network, &plan.loss, &batch).unwrap();
+    pass.gradients().to_vec()
+}
+
+#[test]
+fn rows_without_a_gradient_change_nothing() {
+    let dense = r#"{"type": "dense", "units": 2}"#;
+    let hidden = r#"{"type": "dense", "units": 70, "activation": "gelu"}"#;
+    let deep = format!(
+        r#"[{{"type": "activation", "activation": "tanh"}}, {hidden}, {{"type": "layer_normalization"}}, {hidden}, {dense}]"#
+    );
+    let patterns: [fn(usize) -> bool; 5] = [
+        |row| row % 2 == 0,
+        |row| row < 64,
+        |row| row >= 64,
+        |row| row % 8 != 3,
+        |row| row == 77,
+    ];
+    for layers in [&deep, &format!("[{dense}]")] {
+        for weighs in patterns {
+            let weighs: Vec<bool> = (0..128).map(weighs).collect();
+            let kept = weighs.iter().filter(|&&weighs| weighs).count() as f64;
+            let all = of_rows_that_weigh(&weighs, layers, false);
+            let only = of_rows_that_weigh(&weighs, layers, true);
+            assert!(only.iter().any(|g| *g != 0.0));
+            for (all, only) in all.iter().zip(only) {
+                // Means over another number of rows: the quotient is exact where it is a power of two.
+                let (wanted, error) = (only * (kept / 128.0), if kept == 112.0 { 1e-12 } else { 0.0 });
+                assert!(
+                    (all - wanted).abs() <= error,
+                    "{all} for {wanted}, {kept} rows of {layers}"
+                );
+            }
+        }
+        let none = of_rows_that_weigh(&[false; 128], layers, false);
+        assert!(none.iter().all(|g| *g == 0.0));
+    }
+}
+
+#[test]
+fn rows_without_a_gradient_stay_where_the_others_depend_on_them() {
+    let layers = r#"[{"type": "dense", "units": 4}, {"type": "batch_normalization"}, {"type": "dense", "units": 2}]"#;
+    let gradients = |weighs: &[bool]| of_rows_that_weigh(weighs, layers, false);
+    let half: Vec<bool> = (0..128).map(|row| row % 2 == 0).collect();
+    let others: Vec<bool> = half.iter().map(|weighs| !weighs).collect();
+    // Every gradient is a sum over the rows of the loss, so those of both halves come to that of all; without the rows that
+    // weigh nothing the way back through the mean and the variance would lack a part.
+    let (half, others, all) = (gradients(&half), gradients(&others), gradients(&[true; 128]));
+    for ((half, others), all) in half.iter().zip(others).zip(all) {
+        assert!((half + others - all).abs() < 1e-12, "{half} and {others} for {all}");
+    }
+}
+
 #[test]
 fn dropout_drops_other_inputs_in_other_shares() {
     let spec = r#"{"layers": [{"type": "dropout", "rate": 0.5}, {"type": "dense", "units": 1}], "loss": "mse"}"#;

@@ -1,7 +1,8 @@
 //! Matrix products, row-major and contiguous. Axis letters: `n` rows of the batch, `i` inputs, `o` outputs.
 //!
 //! Every output element is one chain of fused multiply-adds over the inner index, in order, from zero or a bias:
-//! `sum ← a·b + sum`, of which sparse products leave out steps that change nothing. How the work is cut into tiles and threads never shows in the bits.
+//! `sum ← a·b + sum`, of which sparse products leave out steps that change nothing. How the work is cut into tiles and
+//! threads never shows in the bits.
 
 mod blocks;
 pub(super) mod lanes;

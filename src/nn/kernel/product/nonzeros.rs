@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Float;
 use super::lanes::Lanes;
 use super::pack::room_for;
-use super::tile::{Begin, Left, Panel, Target, load_all, store_all};
+use super::tile::{Left, Panel, Target, load_all, store_all};
 
 /// Rows of a left side that lies against the grain are transposed so many at a time.
 const TRANSPOSED: usize = 8;
@@ -97,7 +97,8 @@ impl<F: Float> Nonzeros<F> {
         self.ends.push(first + count);
     }
 
-    /// The chains of each row over a block: `target (rows, NV·V::N) = begin + left · panel`, its rows `stride` apart.
+    /// The chains of each row over a block: `target (rows, NV·V::N) = begin + left · panel`, its rows `stride` apart. Without
+    /// numbers to begin with they go on from what the target holds.
     ///
     /// # Panics
     /// If the panel is not one of those that the block was listed for, or a row does not lie in the target.
@@ -110,7 +111,7 @@ impl<F: Float> Nonzeros<F> {
         &self,
         block: usize,
         panel: Panel<'_, F>,
-        begin: Begin<'_, F>,
+        begin: Option<&[F]>,
         (target, stride): (Target<F>, usize),
     ) {
         let width = NV * V::N;
@@ -132,10 +133,8 @@ impl<F: Float> Nonzeros<F> {
             unsafe {
                 let to = to.add(r * stride);
                 let mut sums: [V; NV] = match begin {
-                    Begin::Zero => [V::splat(F::ZERO); NV],
-                    Begin::Row(bias) => load_all(bias[..width].as_ptr()),
-                    Begin::Column(bias) => [V::splat(bias[r]); NV],
-                    Begin::Continue => load_all(to),
+                    Some(begin) => load_all(begin[..width].as_ptr()),
+                    None => load_all(to),
                 };
                 for (&value, &offset) in list {
                     let (left, right) = (V::splat(value), panel.add(offset as usize));

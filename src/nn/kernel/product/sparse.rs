@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::blocks::{Destination, Problem, Room, even_parts};
 use super::lanes::Lanes;
 use super::pack::room_for;
-use super::tile::{Begin, Target};
+use super::tile::Target;
 use super::{Float, Kernel, Level, Sink, Stop};
 
 /// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
@@ -239,10 +239,7 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
                     edge[..columns.len()].copy_from_slice(&bias[columns.clone()]);
                 }
                 for (block, inner) in blocks.clone().enumerate() {
-                    let begin = match block {
-                        0 => Begin::Row(&edge[..width]),
-                        _ => Begin::Continue,
-                    };
+                    let begin = (block == 0).then_some(&edge[..width]);
                     // SAFETY: as above.
                     unsafe {
                         let panels = right.panels::<V>([k, c], inner, columns.clone(), width, packed);
@@ -252,7 +249,7 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
                 if at_once.is_some() {
                     continue;
                 }
-                let sums = Sums {
+                let sums = PanelSums {
                     sums,
                     width,
                     columns: columns.len(),
@@ -277,13 +274,13 @@ impl<F: Float, V: Lanes<F>, const NV: usize> Kernel for InPanels<'_, '_, F, V, N
 }
 
 /// Rows of sums, `width` long, of which the first `columns` are wanted.
-struct Sums<'a, F> {
+struct PanelSums<'a, F> {
     sums: &'a [F],
     width: usize,
     columns: usize,
 }
 
-impl<F: Float> Sums<'_, F> {
+impl<F: Float> PanelSums<'_, F> {
     /// Writes them into rows of the result that are `stride` apart.
     ///
     /// # Safety
