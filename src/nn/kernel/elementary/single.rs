@@ -152,27 +152,28 @@ pub(in super::super) fn sigmoid(x: f32) -> f32 {
 }
 
 /// x·s with s = sigmoid x, and its slope `s + x·s·(1 − s)`.
+///
+/// With e = e^(−|x|) and q = e / (1 + e), at most ½, s and 1 − s are 1 − q and q above 0, q and 1 − q below; the value is
+/// `u − u·q` with u = x above 0 and x·e below.
 #[inline(always)]
 pub(in super::super) fn swish(x: f32) -> (f32, f32) {
-    // Where the answers are 0 or x; an infinity must not meet 0.
-    let x = if x < -110.0 { -110.0 } else { x };
-    let bounded = if x > 110.0 { 110.0 } else { x };
-    let below = x < 0.0;
+    // Where the answers are 0 or x.
+    let bounded = if x < -110.0 { -110.0 } else { x };
+    let bounded = if bounded > 110.0 { 110.0 } else { bounded };
+    let below = bounded < 0.0;
     let (n, p) = reduced_exp_m1(-bounded.abs());
-    let lifted = power_of_two(n + LIFT);
-    let e = lifted.mul_add(p, lifted) * power_of_two(-LIFT);
-    let q = e / (1.0 + e);
-    // As in `sigmoid`; below 0 x joins e while that is still a normal number.
-    let x_e = bounded.mul_add(p, bounded) * lifted;
-    let value = if below {
-        (-x_e).mul_add(q, x_e) * power_of_two(-LIFT)
+    // All of e is 2⁶⁴ times too large, which no n is too small for; so is the value below 0.
+    let scale = power_of_two(n + LIFT);
+    let e = scale.mul_add(p, scale);
+    let q = e / (power_of_two(LIFT) + e);
+    let u = if below {
+        bounded.mul_add(p, bounded) * scale
     } else {
-        (-bounded).mul_add(q, x)
+        bounded
     };
-    let base = if below { e } else { 1.0 };
-    let s = (-base).mul_add(q, base);
-    let rest = if below { 1.0 - s } else { q };
-    (value, (bounded * s).mul_add(rest, s))
+    let value = (-u).mul_add(q, u) * if below { power_of_two(-LIFT) } else { 1.0 };
+    let (s, rest) = if below { (q, 1.0 - q) } else { (1.0 - q, q) };
+    (if x > 110.0 { x } else { value }, value.mul_add(rest, s))
 }
 
 /// ln(1 + eˣ) = max(x, 0) + ln(1 + e^(−|x|))

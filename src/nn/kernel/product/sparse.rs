@@ -40,10 +40,28 @@ pub(super) const FEWEST_COLUMNS: usize = 64;
 const FEWEST_STEPS: usize = 16;
 
 /// Elements that are looked at to tell how many are zero.
-const SAMPLES: u64 = 128;
+const SAMPLES: usize = 128;
 
 /// Of these: fewer zeros would not pay, for a dense tile does more with each element that it loads.
 const FEWEST_ZEROS: usize = 45;
+
+/// Where none of so many samples is zero the others aren't looked at.
+const FIRST_SAMPLES: usize = 16;
+
+/// Where the samples lie, in parts of 2⁻⁶⁴: as good as random, for even steps would meet the same few columns where the row
+/// count suits them. Source: SplitMix64, Steele, Lea, Flood 2014.
+static PLACES: [u64; SAMPLES] = {
+    let mut places = [0; SAMPLES];
+    let mut sample = 0;
+    while sample < SAMPLES {
+        let number = (sample as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        places[sample] = number ^ (number >> 31);
+        sample += 1;
+    }
+    places
+};
 
 /// How many of some elements of `left` (m,k), spread all over it, are zero; `None` if they are too few, or the product
 /// `left`·(k,c) too small, for leaving them out to pay.
@@ -53,18 +71,13 @@ pub(super) fn sampled_zeros<F: Float>(left: &[F], [m, k, c]: [usize; 3]) -> Opti
     if m < FEWEST_ROWS || k < FEWEST_STEPS || c < FEWEST_COLUMNS || FEWEST_ROWS * k > MOST_LISTED {
         return None;
     }
-    let place = |sample: u64| (u128::from(mixed(sample)) * left.len() as u128) >> 64;
-    let zeros = (0..SAMPLES).filter(|&sample| left[place(sample) as usize] == F::ZERO);
-    Some(zeros.count()).filter(|&zeros| zeros >= FEWEST_ZEROS)
-}
-
-/// As good as random: even steps would meet the same few columns where the row count suits them. Source: SplitMix64, Steele, Lea,
-/// Flood 2014.
-fn mixed(number: u64) -> u64 {
-    let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
+    let element = |&place: &u64| left[((u128::from(place) * left.len() as u128) >> 64) as usize];
+    let zeros = |places: &[u64]| places.iter().filter(|place| element(place) == F::ZERO).count();
+    let (first, others) = PLACES.split_at(FIRST_SAMPLES);
+    match zeros(first) {
+        0 => None,
+        some => Some(some + zeros(others)).filter(|&zeros| zeros >= FEWEST_ZEROS),
+    }
 }
 
 /// Whether a left side may be listed, and have sums, whole: without that no result can be handed over.
