@@ -53,10 +53,15 @@ impl Ending {
         )
     }
 
-    /// The loss or a weight was no longer finite in `epoch`; `model` is the last state in which all were.
-    pub(super) fn diverged(epoch: u32, model: Box<NewModel>) -> Self {
+    /// The loss or a weight was no longer finite in `epoch`; `model` has the finite weights of the end of the job's epoch
+    /// `kept`.
+    pub(super) fn diverged(epoch: u32, kept: u32, model: Box<NewModel>) -> Self {
+        let when = match kept {
+            0 => "before the first epoch".to_owned(),
+            kept => format!("after epoch {kept}"),
+        };
         let detail = format!(
-            "The loss or a weight was no longer a finite number in epoch {epoch}. A lower learning rate, clipped gradients or standardized inputs usually help. The job's model is the last state in which all were finite."
+            "The loss or a weight was no longer a finite number in epoch {epoch}. A lower learning rate, clipped gradients or standardized inputs usually help. The job's model has the weights from {when}, which are finite."
         );
         let error = JobError {
             code: "diverged".to_owned(),

@@ -107,7 +107,8 @@ impl Worker<'_> {
             },
             Stop::Asked(Wish::Abandon | Wish::GoOn) => Ending::Abandoned,
             Stop::Done(StopReason::Diverged { epoch }) => {
-                Ending::diverged(epoch, new_model(assignment, encoder, &trainer.finish()))
+                let trained = trainer.finish();
+                Ending::diverged(epoch, trained.epochs, new_model(assignment, encoder, &trained))
             }
             Stop::Done(StopReason::Finished | StopReason::EarlyStopped { .. }) => {
                 Ending::Succeeded(new_model(assignment, encoder, &trainer.finish()))

@@ -209,10 +209,10 @@ fn a_loss_that_is_no_longer_finite_fails_the_job_and_keeps_the_last_finite_model
         (&job["status"], &job["error"]["code"]),
         (&json!("failed"), &json!("diverged"))
     );
+    let detail = job["error"]["detail"].as_str().expect("a detail");
     assert!(
-        job["error"]["detail"]
-            .as_str()
-            .is_some_and(|detail| detail.contains("learning rate") || detail.contains("epoch"))
+        detail.contains("learning rate") && detail.contains("weights from before the first epoch"),
+        "{detail}"
     );
     let model = job["model"].as_str().expect("the last finite checkpoint is its model");
     let weights = client().get(format!("/v1/models/{model}/weights")).send().expect(200);

@@ -23,8 +23,8 @@ pub(super) struct Share<F> {
     pub(super) products: Workspace<F>,
 }
 
-/// Rows without a gradient are left out from an eighth of them on: moving the others has to pay.
-const WORTH_LEAVING_OUT: usize = 8;
+/// Rows without a gradient are left out where at least one in so many has none: moving the others has to pay.
+const PAYS_FROM_ONE_IN: usize = 8;
 
 /// A share's rows in the batch.
 pub(super) struct Rows<'a, F> {
@@ -208,8 +208,9 @@ impl<F: Float> Share<F> {
         }
     }
 
-    /// Rows whose gradients are all zero, as those that are learned or weigh nothing, add nothing to any sum: where they
-    /// are many, all that the way back to operation `first` reads is compacted to the others. Returns how many these are.
+    /// Rows whose gradients by the outputs are all zero, as those that are fitted exactly or have no weight, add nothing to
+    /// any sum: where they are many, all that the backward pass down to operation `first` reads is compacted to the others.
+    /// Returns how many these are.
     ///
     /// For finite numbers the bits stay the same, but for the sign of a sum that is zero. Where a row's gradient depends on
     /// the rows around it, nothing is left out.
@@ -220,12 +221,15 @@ impl<F: Float> Share<F> {
         let d = self.d.now[..n * columns].chunks_exact(columns).enumerate();
         let with_gradient = d.filter(|(_, d)| d.iter().any(|d| *d != F::ZERO));
         self.kept.extend(with_gradient.map(|(row, _)| row));
-        let pays = n - self.kept.len() >= n.div_ceil(WORTH_LEAVING_OUT);
+        let pays = n - self.kept.len() >= n.div_ceil(PAYS_FROM_ONE_IN);
         if !pays || operations.iter().any(Operation::looks_at_the_whole_batch) {
             return n;
         }
         compact(&mut self.d.now, columns, &self.kept);
         for (index, operation) in operations.iter().enumerate().skip(first) {
+            if self.products.is_stopped() {
+                break;
+            }
             let trace = match index {
                 0 => &mut *rows.x,
                 _ => &mut *self.values[index - 1],
@@ -239,7 +243,11 @@ impl<F: Float> Share<F> {
 
 /// Moves some rows, in their order, to the beginning.
 fn compact<F: Float>(matrix: &mut [F], width: usize, rows: &[usize]) {
-    for (to, &from) in rows.iter().enumerate().filter(|(to, from)| to != *from) {
-        matrix.copy_within(from * width..(from + 1) * width, to * width);
+    let mut to = 0;
+    for run in rows.chunk_by(|row, next| row + 1 == *next) {
+        let from = run[0] * width;
+        let length = run.len() * width;
+        matrix.copy_within(from..from + length, to);
+        to += length;
     }
 }

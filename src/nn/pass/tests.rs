@@ -51,28 +51,32 @@ fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
     }
 }
 
-/// The gradients of 128 rows, or of those of them that weigh something, in whose order they come.
-fn of_rows_that_weigh(weighs: &[bool], layers: &str, only_these: bool) -> Vec<f64> {
+/// The gradients of rows of which some have no weight, or of those alone that have.
+fn of_weighted_rows(weighted: &[bool], layers: &str, only_these: bool) -> Vec<f64> {
     let spec = format!(r#"{{"layers": {layers}, "loss": "mse"}}"#);
     let spec: ModelSpec = serde_json::from_str(&spec).unwrap();
     let plan = spec.plan("", 5, Target::Columns(Some(2))).unwrap();
     let mut network = Network::initialize(&plan, 3);
     let random = Random::new(0, Purpose::Dropout, 0, 0);
-    let rows: Vec<usize> = (0..weighs.len()).filter(|&row| weighs[row] || !only_these).collect();
-    let batch = Batch {
+    let rows = &(0..weighted.len())
+        .filter(|&row| weighted[row] || !only_these)
+        .collect::<Vec<usize>>();
+    let batch = |weight: fn(bool) -> bool| Batch {
         rows: rows.len(),
         weighted: true,
         random: &random,
-        fill: |places: Range<usize>, room: Room<'_, f64>| {
+        fill: move |places: Range<usize>, room: Room<'_, f64>| {
             for (place, &row) in rows[places].iter().enumerate() {
                 (0..5).for_each(|i| room.x[place * 5 + i] = ((row * 5 + i) as f64).sin());
                 (0..2).for_each(|o| room.y[place * 2 + o] = ((row * 2 + o) as f64).cos());
-                room.weights[place] = f64::from(u8::from(weighs[row]));
+                room.weights[place] = f64::from(u8::from(weight(weighted[row])));
             }
         },
     };
     let mut pass = Pass::new(&network, &plan.loss, rows.len());
-    pass.run(&mut network, &plan.loss, &batch).unwrap();
+    // Leaves numbers everywhere that the second run must not find.
+    pass.run(&mut network, &plan.loss, &batch(|_| true)).unwrap();
+    pass.run(&mut network, &plan.loss, &batch(|weighted| weighted)).unwrap();
     pass.gradients().to_vec()
 }
 
@@ -91,11 +95,11 @@ fn rows_without_a_gradient_change_nothing() {
         |row| row == 77,
     ];
     for layers in [&deep, &format!("[{dense}]")] {
-        for weighs in patterns {
-            let weighs: Vec<bool> = (0..128).map(weighs).collect();
-            let kept = weighs.iter().filter(|&&weighs| weighs).count() as f64;
-            let all = of_rows_that_weigh(&weighs, layers, false);
-            let only = of_rows_that_weigh(&weighs, layers, true);
+        for weighted in patterns {
+            let weighted: Vec<bool> = (0..128).map(weighted).collect();
+            let kept = weighted.iter().filter(|&&weighted| weighted).count() as f64;
+            let all = of_weighted_rows(&weighted, layers, false);
+            let only = of_weighted_rows(&weighted, layers, true);
             assert!(only.iter().any(|g| *g != 0.0));
             for (all, only) in all.iter().zip(only) {
                 // Means over another number of rows: the quotient is exact where it is a power of two.
@@ -106,22 +110,29 @@ fn rows_without_a_gradient_change_nothing() {
                 );
             }
         }
-        let none = of_rows_that_weigh(&[false; 128], layers, false);
+        let none = of_weighted_rows(&[false; 128], layers, false);
         assert!(none.iter().all(|g| *g == 0.0));
     }
 }
 
+/// Every gradient is a sum over the rows of the loss, so those of both halves of the rows come to that of all.
 #[test]
-fn rows_without_a_gradient_stay_where_the_others_depend_on_them() {
-    let layers = r#"[{"type": "dense", "units": 4}, {"type": "batch_normalization"}, {"type": "dense", "units": 2}]"#;
-    let gradients = |weighs: &[bool]| of_rows_that_weigh(weighs, layers, false);
-    let half: Vec<bool> = (0..128).map(|row| row % 2 == 0).collect();
-    let others: Vec<bool> = half.iter().map(|weighs| !weighs).collect();
-    // Every gradient is a sum over the rows of the loss, so those of both halves come to that of all; without the rows that
-    // weigh nothing the way back through the mean and the variance would lack a part.
-    let (half, others, all) = (gradients(&half), gradients(&others), gradients(&[true; 128]));
-    for ((half, others), all) in half.iter().zip(others).zip(all) {
-        assert!((half + others - all).abs() < 1e-12, "{half} and {others} for {all}");
+fn gradients_of_both_halves_of_the_rows_come_to_those_of_all() {
+    let dropout = r#"[{"type": "dense", "units": 40, "activation": "softmax"}, {"type": "dropout", "rate": 0.5}, {"type": "dense", "units": 2}]"#;
+    // Here each row's gradient depends on the rows without one.
+    let normalized =
+        r#"[{"type": "dense", "units": 4}, {"type": "batch_normalization"}, {"type": "dense", "units": 2}]"#;
+    for layers in [dropout, normalized] {
+        let gradients = |weighted: &[bool]| of_weighted_rows(weighted, layers, false);
+        let half: Vec<bool> = (0..128).map(|row| row % 3 == 0).collect();
+        let others: Vec<bool> = half.iter().map(|weighted| !weighted).collect();
+        let (half, others, all) = (gradients(&half), gradients(&others), gradients(&[true; 128]));
+        for ((half, others), all) in half.iter().zip(others).zip(all) {
+            assert!(
+                (half + others - all).abs() < 1e-12,
+                "{half} and {others} for {all} of {layers}"
+            );
+        }
     }
 }
 
@@ -170,10 +181,11 @@ fn trained(
     let random = Random::new(0, Purpose::Dropout, 0, 0);
     let batch = Batch {
         rows,
-        weighted: false,
+        weighted: true,
         random: &random,
         fill: |rows: Range<usize>, room: Room<'_, f32>| {
             let first = rows.start;
+            (0..room.weights.len()).for_each(|row| room.weights[row] = f32::from(u8::from((first + row) % 5 > 1)));
             (0..room.x.len()).for_each(|k| room.x[k] = ((first * 512 + k) as f32).sin());
             (0..room.y.len()).for_each(|k| room.y[k] = ((first * 3 + k) as f32).cos());
         },

@@ -1,6 +1,7 @@
 use ndarray::Array2;
 
 use super::*;
+use crate::nn::kernel::at_every_level;
 use crate::nn::spec::{ModelSpec, Target};
 
 const INPUTS: usize = 5;
@@ -111,4 +112,65 @@ fn weights_that_the_last_update_made_infinite_are_a_divergence() {
         "{done:?}"
     );
     assert!(trainer.finish().network.is_finite());
+}
+
+/// A hash (FNV-1a) of the weights that 12 epochs of a network leave, on numbers that need no library.
+fn hash_of_trained(layers: &str) -> u64 {
+    let spec = format!(r#"{{"layers": {layers}, "optimizer": "adam"}}"#);
+    let spec: ModelSpec = serde_json::from_str(&spec).unwrap();
+    let plan = spec.plan("", INPUTS, Target::Regression).unwrap();
+    let number = |k: usize| (k * 7919 % 1009) as f32 / 500.0 - 1.0;
+    let samples = Samples {
+        x: Array2::from_shape_fn((ROWS, INPUTS), |(row, i)| number(row * INPUTS + i)),
+        y: Array2::from_shape_fn((ROWS, 1), |(row, _)| number(row * 13)),
+        weights: Some((0..ROWS).map(|row| (row % 3) as f32).collect()),
+    };
+    let options = FitOptions {
+        epochs: 12,
+        batch_size: 300,
+        seed: 3,
+        ..FitOptions::default()
+    };
+    let network = Network::initialize(&plan, 3);
+    let mut trainer = Trainer::new(plan, network, None, samples, None, options);
+    run(&mut trainer);
+    let network = trainer.finish().network;
+    let bytes = network
+        .trainable
+        .iter()
+        .chain(network.moving.iter())
+        .flat_map(|w| w.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A checkpoint of other arithmetic is passed over by its version. So if this fails and is meant to, raise `NUMERICS_VERSION`
+/// with the new hashes.
+#[test]
+fn the_bits_are_those_of_this_version_of_the_numerics() {
+    let hidden = |activation: &str| format!(r#"{{"type": "dense", "units": 70, "activation": "{activation}"}}"#);
+    let curves = [
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "swish",
+        "mish",
+        "sigmoid",
+        "tanh",
+        "softplus",
+        "softmax",
+    ];
+    let curves = curves.map(hidden).join(", ");
+    let output = r#"{"type": "dense", "units": 1}"#;
+    let relu = hidden("relu");
+    let rows = format!(
+        r#"[{relu}, {relu}, {{"type": "layer_normalization"}}, {{"type": "dropout", "rate": 0.3}}, {curves}, {output}]"#
+    );
+    let batch = format!(r#"[{relu}, {{"type": "batch_normalization"}}, {curves}, {output}]"#);
+    let hashes = [0x2d0811646f944a46, 0x16ecff897ac139a9];
+    at_every_level(|level| {
+        let found = [&rows, &batch].map(|layers| hash_of_trained(layers));
+        assert_eq!(found, hashes, "{found:#x?} at {level:?}");
+    });
 }

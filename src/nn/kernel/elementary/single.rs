@@ -153,8 +153,8 @@ pub(in super::super) fn sigmoid(x: f32) -> f32 {
 
 /// x·s with s = sigmoid x, and its slope `s + x·s·(1 − s)`.
 ///
-/// With e = e^(−|x|) and q = e / (1 + e), at most ½, s and 1 − s are 1 − q and q above 0, q and 1 − q below; the value is
-/// `u − u·q` with u = x above 0 and x·e below.
+/// With v = e^(−|x|) and q = v / (1 + v), at most ½, s and 1 − s are 1 − q and q above 0, q and 1 − q below; x·s is
+/// `u − u·q` with u = x above 0 and x·v below.
 #[inline(always)]
 pub(in super::super) fn swish(x: f32) -> (f32, f32) {
     // Where the answers are 0 or x.
@@ -162,10 +162,10 @@ pub(in super::super) fn swish(x: f32) -> (f32, f32) {
     let bounded = if bounded > 110.0 { 110.0 } else { bounded };
     let below = bounded < 0.0;
     let (n, p) = reduced_exp_m1(-bounded.abs());
-    // All of e is 2⁶⁴ times too large, which no n is too small for; so is the value below 0.
+    // v is scaled by 2⁶⁴, which no n is too small for, and so is u below 0.
     let scale = power_of_two(n + LIFT);
-    let e = scale.mul_add(p, scale);
-    let q = e / (power_of_two(LIFT) + e);
+    let v = scale.mul_add(p, scale);
+    let q = v / (power_of_two(LIFT) + v);
     let u = if below {
         bounded.mul_add(p, bounded) * scale
     } else {

@@ -106,7 +106,7 @@ fn edges_are_right() {
         let far = F::INFINITY;
         let z = |x: f64| F::from_f64(x);
         let bits = |x: F| x.to_f64().to_bits();
-        let cases: [(&str, F, f64); 29] = [
+        let cases: [(&str, F, f64); 33] = [
             ("exp", far.exp(), f64::INFINITY),
             ("exp", (-far).exp(), 0.0),
             ("exp", z(-0.0).exp(), 1.0),
@@ -131,6 +131,10 @@ fn edges_are_right() {
             ("softplus", (-far).softplus(), 0.0),
             ("swish", curve::Swish.at(far).0, f64::INFINITY),
             ("swish", curve::Swish.at(-far).0, -0.0),
+            ("swish′", curve::Swish.at(far).1, 1.0),
+            ("swish′", curve::Swish.at(-far).1, 0.0),
+            ("swish′", curve::Swish.at(z(1e30)).1, 1.0),
+            ("swish′", curve::Swish.at(z(-0.0)).1, 0.5),
             ("mish", curve::Mish.at(far).0, f64::INFINITY),
             ("mish", curve::Mish.at(-far).0, -0.0),
             ("gelu", curve::Gelu.at(far).0, f64::INFINITY),
@@ -152,7 +156,12 @@ fn edges_are_right() {
                     x.erf(),
                     x.sigmoid(),
                     x.softplus(),
-                    x.gelu().0
+                    x.gelu().0,
+                    x.gelu().1,
+                    x.swish().0,
+                    x.swish().1,
+                    x.mish().0,
+                    x.mish().1
                 ]
                 .iter()
                 .all(|y| y.is_nan())

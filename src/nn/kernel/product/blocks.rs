@@ -11,7 +11,7 @@ use super::pack::{Panels, Right, room_for};
 use super::tile::{Begin, Left, Output, Target, tile};
 use super::{Float, Kernel, Sink, Stop};
 
-/// Elements of a panel that are worked on at once: 16 KiB of f32, half of the first-level cache.
+/// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
 const PANEL_LENGTH: usize = 5120;
 
 /// Elements of the left side that are worked on at once: 128 KiB of f32, a part of the second-level cache.
