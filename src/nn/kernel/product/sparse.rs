@@ -48,8 +48,8 @@ const FEWEST_ZEROS: usize = 45;
 /// Where none of so many samples is zero the others aren't looked at.
 const FIRST_SAMPLES: usize = 16;
 
-/// Where the samples lie, as multiples of 2⁻⁶⁴ of the matrix's length: as good as random, for even steps would meet the same few columns where the row
-/// count suits them. Source: SplitMix64, Steele, Lea, Flood 2014.
+/// Where the samples lie, as multiples of 2⁻⁶⁴ of the matrix's length: as good as random, for even steps would meet the same
+/// few columns where the row count suits them. Source: SplitMix64, Steele, Lea, Flood 2014.
 static PLACES: [u64; SAMPLES] = {
     let mut places = [0; SAMPLES];
     let mut sample = 0;
