@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ndarray::Array2;
 use serde_json::{Value, json};
+use trainyard::nn::kernel::Team;
 use trainyard::nn::network::Network;
 use trainyard::nn::rng::{Purpose, Random};
 use trainyard::nn::spec::{ModelSpec, Target};
@@ -138,7 +139,7 @@ fn synthetic(rows: usize, columns: usize, classes: usize) -> Samples<f32> {
 
 impl Workload {
     /// Seconds of each training, the last loss, and the most memory over what the samples are.
-    fn run(&self, repeats: usize) -> (Vec<f64>, f64, Option<f64>) {
+    fn run(&self, repeats: usize, team: &Team) -> (Vec<f64>, f64, Option<f64>) {
         let samples = (self.samples)();
         let size = 4 * (samples.x.len() + samples.y.len());
         let mut samples = Some(samples);
@@ -160,6 +161,7 @@ impl Workload {
             // Made anew and not cloned, so that the process never holds them twice.
             let samples = samples.take().unwrap_or_else(self.samples);
             let mut trainer = Trainer::new(plan.clone(), network, None, samples, None, options);
+            trainer.share_out(team.clone());
             let start = Instant::now();
             loop {
                 match trainer.step() {
@@ -186,6 +188,19 @@ fn peak_bytes() -> Option<u64> {
     Some(kibibytes << 10)
 }
 
+/// What `work` returns for a team of so many threads.
+fn with_team<T>(threads: usize, work: impl FnOnce(&Team) -> T) -> T {
+    let team = Team::new(threads - 1);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| team.join().expect("a free place").help(|| true));
+        }
+        let done = work(&team);
+        team.dismiss();
+        done
+    })
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |flag: &str| -> Option<usize> {
@@ -193,17 +208,13 @@ fn main() {
         Some(arguments.get(at + 1)?.parse().expect("a number"))
     };
     let threads = number("--threads").unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("threads");
     let chosen = |workload: &Workload| {
         let mut names = arguments.iter().filter(|argument| argument.starts_with('w')).peekable();
         names.peek().is_none() || names.any(|name| name == workload.name)
     };
     for workload in workloads().into_iter().filter(chosen) {
         let repeats = number("--repeats").unwrap_or(if workload.batch_size > 1000 { 3 } else { 5 });
-        let (mut seconds, loss, memory) = pool.install(|| workload.run(repeats));
+        let (mut seconds, loss, memory) = with_team(threads, |team| workload.run(repeats, team));
         seconds.sort_by(f64::total_cmp);
         let median = seconds[seconds.len() / 2];
         if arguments.iter().any(|argument| argument == "--json") {

@@ -83,7 +83,6 @@ const NN_CRATES: &[&str] = &[
     "ndarray",
     "rand_chacha",
     "rand_core",
-    "rayon",
     "serde",
     "serde_json",
     "strsim",

@@ -1,11 +1,12 @@
 //! The same bits everywhere: at any number of threads, at every SIMD level, alone or in a batch, interrupted or not.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::thread;
 
 use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use trainyard::nn::kernel::Level;
+use trainyard::nn::kernel::{Level, Team};
 use trainyard::nn::network::Network;
 use trainyard::nn::rng::{Purpose, Random};
 use trainyard::nn::spec::reader::Reader;
@@ -50,6 +51,29 @@ fn bits(trained: &Trained<f32>) -> Vec<u32> {
 }
 
 fn train(plan: &Plan, samples: &Samples<f32>, options: &FitOptions) -> Trained<f32> {
+    train_by(&Team::default(), plan, samples, options)
+}
+
+/// What a thread with so many helpers trains.
+fn train_with_helpers(helpers: usize, plan: &Plan, samples: &Samples<f32>, options: &FitOptions) -> Trained<f32> {
+    let team = Team::new(helpers);
+    let there = Barrier::new(1 + helpers);
+    thread::scope(|scope| {
+        for _ in 0..helpers {
+            scope.spawn(|| {
+                let helper = team.join().expect("a free place");
+                there.wait();
+                helper.help(|| true);
+            });
+        }
+        there.wait();
+        let trained = train_by(&team, plan, samples, options);
+        team.dismiss();
+        trained
+    })
+}
+
+fn train_by(team: &Team, plan: &Plan, samples: &Samples<f32>, options: &FitOptions) -> Trained<f32> {
     let network = Network::initialize(plan, options.seed);
     let validation = Some(Samples {
         x: samples.x.slice(s![..7, ..]).to_owned(),
@@ -64,6 +88,7 @@ fn train(plan: &Plan, samples: &Samples<f32>, options: &FitOptions) -> Trained<f
         validation,
         options.clone(),
     );
+    trainer.share_out(team.clone());
     while !matches!(trainer.step(), Step::Done(_)) {}
     trainer.finish()
 }
@@ -140,13 +165,9 @@ fn same_bits_everywhere(model: &Value, batch_size: usize, report_gradient_noise:
     let mut all = Vec::new();
     for level in Level::available() {
         Level::force(level);
-        all.push((format!("{level:?}, no pool"), bits(&train(&plan, &samples, &options))));
+        all.push((format!("{level:?}, no team"), bits(&train(&plan, &samples, &options))));
         for threads in [1, 2, 4] {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
-            let trained = pool.install(|| train(&plan, &samples, &options));
+            let trained = train_with_helpers(threads - 1, &plan, &samples, &options);
             all.push((format!("{level:?}, {threads} threads"), bits(&trained)));
         }
     }
@@ -166,7 +187,7 @@ fn wide_networks_and_large_batches_pay_for_threads_and_the_tutorials_small_batch
             ..FitOptions::default()
         };
         let network = Network::<f32>::initialize(&plan, 0);
-        Trainer::new(plan.clone(), network, None, samples(&plan, rows, 1), None, options).pays_for_threads()
+        Trainer::new(plan.clone(), network, None, samples(&plan, rows, 1), None, options).pays_for_helpers()
     };
     assert!(pays(&wide(), 67, 700, 500));
     assert!(pays(&row_by_row(), 67, 700, 500));
@@ -281,8 +302,7 @@ proptest! {
         let samples = samples(&plan, rows, seed);
         let options = FitOptions { epochs: 2, batch_size, seed, ..FitOptions::default() };
         let trained = train(&plan, &samples, &options);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
-        prop_assert_eq!(bits(&pool.install(|| train(&plan, &samples, &options))), bits(&trained));
+        prop_assert_eq!(bits(&train_with_helpers(2, &plan, &samples, &options)), bits(&trained));
 
         let together = trained.network.predict(samples.x.view());
         let last = trained.network.predict(samples.x.slice(s![rows - 1.., ..]));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use super::clip;
-use super::kernel::Float;
+use super::kernel::{Float, Team};
 use super::network::Network;
 use super::optimizer::OptimizerState;
 use super::pass::{Batch, Pass, Room};
@@ -97,7 +97,8 @@ impl<F: Float> Network<F> {
             self.trainable.len(),
             "a gradient for each weight"
         );
-        plan.optimizer.apply(self, &mut gradients.values, state, false);
+        plan.optimizer
+            .apply(self, &mut gradients.values, state, &Team::default());
     }
 }
 

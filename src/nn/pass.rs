@@ -3,20 +3,24 @@
 //! A batch goes in shares of its rows, whose sums are added in order: what a share needs stays in a core's own cache,
 //! and threads take a share each. A [`Pass`] keeps its buffers from batch to batch.
 
+mod rows;
 mod share;
 mod sums;
+mod together;
 
 use std::ops::Range;
 use std::sync::Mutex;
 
-use super::kernel::{Buffer, Float, Stop};
+use super::kernel::{Buffer, Float, Stop, Team};
 use super::layer::Operation;
 use super::network::Network;
 use super::optimizer::{Changing, OptimizerSpec, OptimizerState};
 use super::rng::Random;
 use super::spec::LossSpec;
-use share::{Rows, Share};
+use rows::{Rooms, Rows};
+use share::Share;
 use sums::Sums;
+use together::{Side, Together};
 
 /// The most rows of a share. It decides the order of the sums, so that it never depends on the machine.
 pub(super) const SHARE_ROWS: usize = 128;
@@ -29,6 +33,9 @@ pub(super) const MOST_WEIGHTS_OF_SHARES: usize = 1 << 18;
 /// free for it.
 const MOST_NOT_GIVEN_UP: usize = 1 << 33;
 
+/// The most shares that go side by side: each has sums of its own. It decides the order of the sums, too.
+const MOST_TOGETHER: usize = 8;
+
 /// How many shares go, where there are not more threads, before these meet and the shares' sums are added up: meeting
 /// costs time, sums cost memory.
 const SHARES_BETWEEN_MEETINGS: usize = 8;
@@ -36,16 +43,7 @@ const SHARES_BETWEEN_MEETINGS: usize = 8;
 /// Buffers for batches of up to `rows` rows.
 #[derive(Debug)]
 pub(crate) struct Pass<F> {
-    inputs: usize,
-    columns: usize,
-    /// (n, inputs)
-    x: Buffer<F>,
-    /// (n, columns)
-    targets: Buffer<F>,
-    /// (n)
-    weights: Buffer<F>,
-    /// (n, columns)
-    outputs: Buffer<F>,
+    rooms: Rooms<F>,
     gradients: Buffer<F>,
     /// The most rows of a share.
     most: usize,
@@ -53,7 +51,7 @@ pub(crate) struct Pass<F> {
     shares: Vec<Share<F>>,
     /// One for each share between two meetings.
     sums: Vec<Sums<F>>,
-    parallel: bool,
+    team: Team,
     stop: Stop,
 }
 
@@ -86,9 +84,12 @@ pub(crate) struct Room<'a, F> {
 impl<F: Float> Pass<F> {
     /// For the loss and its gradients.
     pub(crate) fn new(network: &Network<F>, loss: &LossSpec, rows: usize) -> Self {
-        let whole = network.trainable.len() > MOST_WEIGHTS_OF_SHARES
-            || network.operations.iter().any(Operation::looks_at_the_whole_batch);
-        let most = if whole { rows } else { rows.min(SHARE_ROWS) };
+        let most = match network.trainable.len() > MOST_WEIGHTS_OF_SHARES {
+            true => rows,
+            false if is_across_rows(&network.operations) => rows.div_ceil(MOST_TOGETHER).max(SHARE_ROWS),
+            false => SHARE_ROWS,
+        };
+        let most = most.min(rows);
         Self::in_shares(network, network.scored(loss), rows, most)
     }
 
@@ -98,19 +99,13 @@ impl<F: Float> Pass<F> {
     }
 
     fn in_shares(network: &Network<F>, operations: &[Operation], rows: usize, most: usize) -> Self {
-        let (inputs, columns) = (network.inputs, network.outputs);
         Self {
-            inputs,
-            columns,
-            x: Buffer::filled(F::ZERO, rows * inputs),
-            targets: Buffer::filled(F::ZERO, rows * columns),
-            weights: Buffer::filled(F::ONE, rows),
-            outputs: Buffer::filled(F::ZERO, rows * columns),
+            rooms: Rooms::new(rows, network.inputs, network.outputs),
             gradients: Buffer::filled(F::ZERO, network.trainable.len()),
             most,
             shares: vec![Share::new(network, operations, most)],
             sums: Vec::new(),
-            parallel: false,
+            team: Team::default(),
             stop: Stop::default(),
         }
     }
@@ -133,9 +128,13 @@ impl<F: Float> Pass<F> {
         rows > self.most
     }
 
-    /// Whether the next runs may use the threads of rayon's current pool.
-    pub(crate) fn set_parallel(&mut self, parallel: bool) {
-        self.parallel = parallel;
+    /// Who shares out the next runs.
+    pub(crate) fn set_team(&mut self, team: Team) {
+        self.team = team;
+    }
+
+    pub(crate) fn team(&self) -> &Team {
+        &self.team
     }
 
     /// Takes a batch through the network and back, and if the loss is finite the optimizer a step further.
@@ -157,7 +156,7 @@ impl<F: Float> Pass<F> {
         }
         let loss = self.run(network, loss, batch)?;
         if loss.is_finite() {
-            optimizer.apply(network, &mut self.gradients, state, self.parallel);
+            optimizer.apply(network, &mut self.gradients, state, &self.team);
         }
         Some(loss)
     }
@@ -190,6 +189,7 @@ impl<F: Float> Pass<F> {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
         let total = match self.is_shared(batch.rows) {
+            true if is_across_rows(operations) => self.run_together(network, operations, loss, batch, step),
             true => self.run_shares(network, operations, loss, batch, step),
             false => self.run_whole(network, operations, loss, batch, step),
         };
@@ -205,7 +205,7 @@ impl<F: Float> Pass<F> {
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
     ) -> Option<f64> {
-        let (parallel, stop) = (self.parallel, self.stop.clone());
+        let (team, stop) = (self.team.clone(), self.stop.clone());
         let (mut rows, share, gradients) = self.whole(batch);
         let weights = (&*network.trainable, &mut *network.moving);
         let total = share.forward_and_score(operations, weights, loss, &mut rows, batch.random);
@@ -224,7 +224,7 @@ impl<F: Float> Pass<F> {
                 }
                 if let Some((optimizer, state)) = step {
                     let update = optimizer.begin_step(state);
-                    update.apply(state.part(&mut network.trainable), gradients, parallel);
+                    update.apply(state.part(&mut network.trainable), gradients, &team);
                 }
             }
         }
@@ -242,20 +242,10 @@ impl<F: Float> Pass<F> {
     /// The batch as one share, filled, and room for its gradients.
     fn whole<P: Fill<F>>(&mut self, batch: &Batch<'_, P>) -> (Rows<'_, F>, &mut Share<F>, &mut [F]) {
         let share = &mut self.shares[0];
-        share.products.set_parallel(self.parallel);
-        let mut rows = Rows {
-            first: 0,
-            of: batch.rows,
-            x: &mut self.x[..batch.rows * self.inputs],
-            targets: &mut self.targets[..batch.rows * self.columns],
-            weights: &mut self.weights[..batch.rows],
-            weighted: batch.weighted,
-            outputs: &mut self.outputs[..batch.rows * self.columns],
-        };
-        match self.parallel {
-            true => rows.fill_in_parallel(&batch.fill),
-            false => rows.fill(&batch.fill),
-        }
+        share.products.set_team(&self.team);
+        let mut parts = self.rooms.parts(batch.rows, batch.rows, batch.weighted);
+        let mut rows = parts.next().expect("a batch has rows");
+        rows.fill_by(&self.team, &batch.fill);
         (rows, share, &mut self.gradients)
     }
 
@@ -270,7 +260,9 @@ impl<F: Float> Pass<F> {
     ) -> Option<f64> {
         let shares = batch.rows.div_ceil(self.most);
         let size = batch.rows.div_ceil(shares);
-        let at_once = self.make_room(network, operations, batch.rows.div_ceil(size));
+        let shares = batch.rows.div_ceil(size);
+        let at_once = self.at_once(shares);
+        self.make_room(network, operations, self.team.size().min(shares), at_once);
         let run = |weights: &[F], share: &mut Share<F>, mut rows: Rows<'_, F>, sums: &mut Sums<F>| {
             rows.fill(&batch.fill);
             let random = batch.random.clone().of_share(rows.first / size);
@@ -279,22 +271,7 @@ impl<F: Float> Pass<F> {
             sums.loss = share.forward_and_score(operations, (weights, moving), loss, &mut rows, &random);
             share.backward(operations, weights, &mut rows, &mut sums.gradients);
         };
-        let (inputs, columns) = (self.inputs, self.columns);
-        let mut parts = self.weights[..batch.rows]
-            .chunks_mut(size)
-            .zip(self.x.chunks_mut(size * inputs))
-            .zip(self.targets.chunks_mut(size * columns))
-            .zip(self.outputs.chunks_mut(size * columns))
-            .enumerate()
-            .map(|(number, (((weights, x), targets), outputs))| Rows {
-                first: number * size,
-                of: batch.rows,
-                x: &mut x[..weights.len() * inputs],
-                targets: &mut targets[..weights.len() * columns],
-                outputs: &mut outputs[..weights.len() * columns],
-                weights,
-                weighted: batch.weighted,
-            });
+        let mut parts = self.rooms.parts(batch.rows, size, batch.weighted);
         let stop = &self.stop;
         let mut total = 0.0;
         for first in (0..batch.rows).step_by(at_once * size) {
@@ -310,13 +287,9 @@ impl<F: Float> Pass<F> {
                     run(&network.trainable, share, rows, sums);
                 }
             };
-            match self.shares.as_mut_slice() {
-                shares if at_once > 1 => rayon::in_place_scope(|scope| {
-                    for share in shares {
-                        scope.spawn(|_| work(share));
-                    }
-                }),
-                shares => work(&mut shares[0]),
+            match at_once {
+                1 => work(&mut self.shares[0]),
+                _ => self.team.for_each(&mut self.shares, work),
             }
             if stop.is_asked() {
                 return None;
@@ -333,43 +306,94 @@ impl<F: Float> Pass<F> {
             let weights = step
                 .as_mut()
                 .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
-            sums::add(&mut self.gradients, sums, 0, weights, at_once > 1);
+            sums::add(&mut self.gradients, sums, weights, &self.team);
         }
         Some(total)
     }
 
-    /// Has a share for each thread that takes part in `shares` of them; returns how many go between two meetings.
-    fn make_room(&mut self, network: &Network<F>, operations: &[Operation], shares: usize) -> usize {
-        let threads = if self.parallel { rayon::current_num_threads() } else { 1 };
-        let at_once = match threads.min(shares) {
+    /// All shares side by side; Σ of the rows' losses.
+    fn run_together<P: Fill<F>>(
+        &mut self,
+        network: &mut Network<F>,
+        operations: &[Operation],
+        loss: &LossSpec,
+        batch: &Batch<'_, P>,
+        step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
+    ) -> Option<f64> {
+        let shares = batch.rows.div_ceil(self.most);
+        let size = batch.rows.div_ceil(shares);
+        let shares = batch.rows.div_ceil(size);
+        self.make_room(network, operations, shares, shares);
+        let parts = self.rooms.parts(batch.rows, size, batch.weighted);
+        let sides = self.shares.iter_mut().zip(&mut self.sums).zip(parts).enumerate();
+        let sides = sides.map(|(number, ((share, sums), rows))| Side {
+            share,
+            rows,
+            sums,
+            random: batch.random.clone().of_share(number),
+        });
+        let mut together = Together {
+            operations,
+            sides: sides.collect(),
+            rows: batch.rows,
+            team: &self.team,
+            stop: &self.stop,
+        };
+        together.run((&network.trainable, &mut network.moving), loss, &batch.fill)?;
+        let sums = &mut self.sums[..shares];
+        let total: f64 = sums.iter().map(|sums| sums.loss).sum();
+        let others = sums::begin_with(&mut self.gradients, sums);
+        let mut step = step
+            .filter(|_| total.is_finite())
+            .map(|(optimizer, state)| (optimizer.begin_step(state), state));
+        let weights = step
+            .as_mut()
+            .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
+        sums::add(&mut self.gradients, others, weights, &self.team);
+        Some(total)
+    }
+
+    /// How many of so many shares go between two meetings.
+    fn at_once(&self, shares: usize) -> usize {
+        match self.team.size().min(shares) {
             1 => 1,
             threads => shares.min(threads.max(SHARES_BETWEEN_MEETINGS)),
-        };
-        while self.shares.len() < threads.min(shares) {
+        }
+    }
+
+    fn make_room(&mut self, network: &Network<F>, operations: &[Operation], shares: usize, sums: usize) {
+        while self.shares.len() < shares {
             let mut share = Share::new(network, operations, self.most);
             share.products.heed(Some(self.stop.clone()));
             self.shares.push(share);
         }
-        while self.sums.len() < at_once {
+        for share in &mut self.shares {
+            share.products.set_team(&Team::default());
+        }
+        while self.sums.len() < sums {
             self.sums.push(Sums::new(network.trainable.len()));
         }
-        at_once
     }
 
     /// The outputs of the last run's first `rows` rows.
     pub(crate) fn outputs(&self, rows: usize) -> &[F] {
-        &self.outputs[..rows * self.columns]
+        self.rooms.outputs(rows)
     }
 
     /// The targets of the last run's first `rows` rows.
     pub(crate) fn targets(&self, rows: usize) -> &[F] {
-        &self.targets[..rows * self.columns]
+        self.rooms.targets(rows)
     }
 
     /// The gradients of the last run, laid out as the trainable weights.
     pub(crate) fn gradients(&mut self) -> &mut [F] {
         &mut self.gradients
     }
+}
+
+/// Whether what an operation does to a row depends on the rows around it.
+fn is_across_rows(operations: &[Operation]) -> bool {
+    operations.iter().any(|operation| operation.across_rows().is_some())
 }
 
 #[cfg(test)]

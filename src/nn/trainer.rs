@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel::{Buffer, Float, Stop};
+use super::kernel::{Buffer, Float, Stop, Team};
 use super::network::Network;
 use super::optimizer::OptimizerState;
 use super::pass::{Batch, Pass, Room};
@@ -110,10 +110,10 @@ pub struct Trained<F> {
 
 /// Batches between two looks at whether all is finite; the weights of the last good look are kept.
 const BATCHES_BETWEEN_LOOKS: usize = 16;
-/// Multiply-adds of a step from which on threads pay that share out each product.
-const THREADS_PAY_FROM: u128 = 20_000_000;
-/// The same where threads take shares of the batch and meet once a step.
-const SHARES_PAY_FROM: u128 = 2_000_000;
+/// Multiply-adds of a step from which on helpers pay that share out each product.
+const PRODUCTS_PAY_FROM: u128 = 10_000_000;
+/// The same where they take shares of the batch and meet but a few times in a step.
+const SHARES_PAY_FROM: u128 = 200_000;
 
 /// A training in progress.
 #[derive(Debug)]
@@ -197,11 +197,11 @@ impl<F: Float> Trainer<F> {
     }
 
     /// Whether a step has enough to do that sharing it out among threads is quicker.
-    pub fn pays_for_threads(&self) -> bool {
+    pub fn pays_for_helpers(&self) -> bool {
         let rows = self.options.batch_size.min(self.train.x.nrows());
         let pay_from = match self.pass.is_shared(rows) {
             true => SHARES_PAY_FROM,
-            false => THREADS_PAY_FROM,
+            false => PRODUCTS_PAY_FROM,
         };
         self.plan.multiply_adds(rows as u64) >= pay_from
     }
@@ -211,9 +211,14 @@ impl<F: Float> Trainer<F> {
         self.pass.heed(stop);
     }
 
+    /// Steps are shared out among a team from now on, where that pays; the bits stay the same.
+    pub fn share_out(&mut self, team: Team) {
+        if self.pays_for_helpers() {
+            self.pass.set_team(team);
+        }
+    }
+
     /// Trains one batch.
-    ///
-    /// It may use the threads of the rayon pool that it is called in, if it is called in one, and if that pays.
     pub fn step(&mut self) -> Step {
         if self.stopped.is_none() && self.epochs_done >= self.options.epochs {
             // The last updates may have gone where no loss has looked yet.
@@ -253,9 +258,6 @@ impl<F: Float> Trainer<F> {
 
     /// Errors: what the step has come to, where the batch was given up or its loss was not finite.
     fn train_batch(&mut self) -> Result<(), Step> {
-        let parallel =
-            rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1 && self.pays_for_threads();
-        self.pass.set_parallel(parallel);
         let first = self.epoch.batch * self.options.batch_size;
         let rows = self.options.batch_size.min(self.train.x.nrows() - first);
         let random = self.random(Purpose::Dropout, self.epoch.batch as u64);
@@ -291,10 +293,11 @@ impl<F: Float> Trainer<F> {
         self.epoch
             .add(&self.plan, rows, loss, self.pass.outputs(rows), self.pass.targets(rows));
         if noisy {
+            let team = self.pass.team().clone();
             self.epoch.add_gradients(self.pass.gradients());
             self.plan
                 .optimizer
-                .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, parallel);
+                .apply(&mut self.network, self.pass.gradients(), &mut self.optimizer, &team);
         }
         Ok(())
     }

@@ -81,24 +81,25 @@ impl Worker<'_> {
         trainer.heed(self.flag.stop().clone());
         let mut timetable = Timetable::begin(Instant::now());
         let mut turn = Turn::begin(self.traffic);
-        let stop = self.core.run(&mut trainer, |trainer| {
+        let gathered = self.core.gather(&mut trainer);
+        let stop = loop {
             let wish = self.flag.wish();
             if wish != Wish::GoOn {
-                return Some(Stop::Asked(wish));
+                break Stop::Asked(wish);
             }
             match trainer.step() {
                 Step::Batch | Step::Stopped => {}
                 Step::Epoch(report) => {
                     (self.tell)(News::Epoch(row(report)));
                     if timetable.is_due(Instant::now()) {
-                        (self.tell)(News::Checkpoint(seal(trainer)));
+                        (self.tell)(News::Checkpoint(seal(&trainer)));
                     }
                 }
-                Step::Done(reason) => return Some(Stop::Done(reason)),
+                Step::Done(reason) => break Stop::Done(reason),
             }
             turn.make_way();
-            None
-        });
+        };
+        drop(gathered);
         match stop {
             Stop::Asked(Wish::Cancel) => cancelled(assignment, encoder, trainer.finish()),
             Stop::Asked(wish @ (Wish::Pause | Wish::Release)) => Ending::Stopped {

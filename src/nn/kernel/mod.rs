@@ -12,6 +12,7 @@ mod prefetch;
 pub mod product;
 pub mod reduce;
 mod stop;
+mod team;
 
 pub use buffer::Buffer;
 pub use curve::Curve;
@@ -22,3 +23,6 @@ pub use level::{Kernel, Level, dispatch};
 pub use prefetch::prefetch;
 pub use product::Workspace;
 pub use stop::Stop;
+#[cfg(test)]
+pub(super) use team::tests::with_helpers;
+pub use team::{Helper, Team};

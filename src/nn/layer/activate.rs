@@ -1,18 +1,18 @@
 //! An activation as an operation of its own.
 
-use rayon::prelude::*;
+use std::ops::RangeInclusive;
 
 use crate::nn::activation::{Activation, with_curve};
-use crate::nn::kernel::{Float, Kernel, curve, dispatch, reduce};
+use crate::nn::kernel::{Float, Kernel, Team, curve, dispatch, reduce};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Activate(pub(super) Activation);
 
 impl Activate {
     /// `y = f(z)`; the trace is f′(z), for softmax y itself. `z`, `y` (n,o).
-    pub(super) fn forward<F: Float>(&self, parallel: bool, columns: usize, z: &mut [F], y: &mut [F]) {
+    pub(super) fn forward<F: Float>(&self, team: &Team, columns: usize, z: &mut [F], y: &mut [F]) {
         with_curve!(self.0, curve => {
-            in_shares(parallel, z, y, |z, y| curve::apply_with_slope(curve, z, y));
+            in_pieces(team, z, y, |z, y| curve::apply_with_slope(curve, z, y));
         }, softmax => {
             reduce::softmax_rows(z, columns);
             y.copy_from_slice(z);
@@ -20,11 +20,11 @@ impl Activate {
     }
 
     /// `d_z = d_y·f′(z)`; for softmax d_zⱼ = yⱼ·(d_yⱼ − Σₖ d_yₖ·yₖ).
-    pub(super) fn backward<F: Float>(&self, parallel: bool, columns: usize, trace: &mut [F], d: &mut [F]) {
+    pub(super) fn backward<F: Float>(&self, team: &Team, columns: usize, trace: &mut [F], d: &mut [F]) {
         match self.0 {
             Activation::Linear => {}
             Activation::Softmax => dispatch(SoftmaxBackward { y: trace, d, columns }),
-            _ => in_shares(parallel, trace, d, |trace, d| curve::backward(trace, d)),
+            _ => in_pieces(team, trace, d, |trace, d| curve::backward(trace, d)),
         }
     }
 
@@ -35,17 +35,15 @@ impl Activate {
 }
 
 /// Numbers that a thread takes at a time: less work would not pay for the handing out.
-const SHARE: usize = 1 << 14;
+const PIECE: RangeInclusive<usize> = 1 << 13..=1 << 14;
 
 /// Does element by element what threads, if there are any, may share.
-fn in_shares<F: Float>(parallel: bool, a: &mut [F], b: &mut [F], work: impl Fn(&mut [F], &mut [F]) + Sync) {
-    if parallel && a.len() >= 2 * SHARE {
-        a.par_chunks_mut(SHARE)
-            .zip(b.par_chunks_mut(SHARE))
-            .for_each(|(a, b)| work(a, b));
-    } else {
-        work(a, b);
+fn in_pieces<F: Float>(team: &Team, a: &mut [F], b: &mut [F], work: impl Fn(&mut [F], &mut [F]) + Sync) {
+    let size = team.piece(a.len(), PIECE).next_multiple_of(64);
+    if a.len() <= size {
+        return work(a, b);
     }
+    team.for_each(a.chunks_mut(size).zip(b.chunks_mut(size)), |(a, b)| work(a, b));
 }
 
 struct SoftmaxBackward<'a, F> {

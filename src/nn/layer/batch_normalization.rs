@@ -1,13 +1,17 @@
 //! Batch normalization: every column to mean 0 and variance 1 over the rows of a batch, then scaled and shifted.
 
+mod columns;
+
 use std::ops::Range;
 
+use columns::{Gradients, Infer, InputGradient, Normalize, Squares};
+
 use super::{BatchNormalizationSpec, Context};
-use crate::nn::kernel::{Float, Kernel, dispatch};
+use crate::nn::kernel::{Float, dispatch, reduce};
 use crate::nn::layout::Layout;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct BatchNormalization {
+pub(crate) struct BatchNormalization {
     momentum: f64,
     epsilon: f64,
     gamma: Range<usize>,
@@ -37,7 +41,7 @@ impl BatchNormalization {
 
     /// Training: with mean and biased variance of each column of `x` (n,o) over the batch
     ///   x̂ = (x − mean)/√(variance + epsilon)    y = gamma·x̂ + beta
-    /// The trace is x̂; `statistics` keeps 1/√(variance + epsilon), mean and variance. Moving averages: m ← momentum·m + (1 − momentum)·batch.
+    /// The trace is x̂. Moving averages: m ← momentum·m + (1 − momentum)·batch.
     /// Source: `keras/src/layers/normalization/batch_normalization.py`.
     pub(super) fn forward<F: Float>(
         &self,
@@ -47,26 +51,11 @@ impl BatchNormalization {
         x: &mut [F],
         y: &mut [F],
     ) {
-        let columns = self.gamma.len();
-        let (inverse_deviation, moments) = statistics.split_at_mut(columns);
-        let (mean, variance) = moments.split_at_mut(columns);
-        dispatch(Normalize {
-            x,
-            y,
-            mean,
-            variance,
-            inverse_deviation,
-            gamma: &context.weights[self.gamma.clone()],
-            beta: &context.weights[self.beta.clone()],
-            epsilon: F::from_f64(self.epsilon),
-        });
-        let (keep, take) = (F::from_f64(self.momentum), F::from_f64(1.0 - self.momentum));
-        for (range, batch) in [(&self.moving_mean, &*mean), (&self.moving_variance, &*variance)] {
-            let moving = moving[range.clone()].iter_mut();
-            moving
-                .zip(batch)
-                .for_each(|(moving, &batch)| *moving = *moving * keep + batch * take);
-        }
+        self.sum(x, statistics);
+        self.find_mean(context.rows, &mut [statistics]);
+        self.sum_squares(x, statistics);
+        self.find_variance(context.rows, &mut [statistics], moving);
+        self.normalize(context.weights, statistics, x, y);
     }
 
     /// Gradients of batch normalization.
@@ -76,19 +65,104 @@ impl BatchNormalization {
     pub(super) fn backward<F: Float>(
         &self,
         context: &mut Context<F>,
-        statistics: &[F],
+        statistics: &mut [F],
         normalized: &[F],
         d: &mut [F],
         gradients: &mut [F],
     ) {
-        let (before, after) = gradients.split_at_mut(self.beta.start);
-        dispatch(Backward {
+        self.sum_gradients(statistics, normalized, d, gradients);
+        self.input_gradient(context.rows, context.weights, statistics, normalized, d);
+    }
+
+    /// A share of the batch adds up its rows: the first of its steps, between which [`Self::find_mean`] and its like bring
+    /// the shares together.
+    pub(crate) fn sum<F: Float>(&self, x: &[F], statistics: &mut [F]) {
+        reduce::column_sums(x, Moments::of(statistics).means);
+    }
+
+    /// From the sums of the shares of so many rows.
+    pub(crate) fn find_mean<F: Float>(&self, rows: usize, shares: &mut [&mut [F]]) {
+        let n = F::from_f64(rows as f64);
+        bring_together(shares, |moments| moments.means, |sum| *sum /= n);
+    }
+
+    pub(crate) fn sum_squares<F: Float>(&self, x: &[F], statistics: &mut [F]) {
+        let Moments { means, variances, .. } = Moments::of(statistics);
+        dispatch(Squares { x, means, variances });
+    }
+
+    /// From the sums of squares of the shares of so many rows; moving averages advance.
+    pub(crate) fn find_variance<F: Float>(&self, rows: usize, shares: &mut [&mut [F]], moving: &mut [F]) {
+        let n = F::from_f64(rows as f64);
+        bring_together(shares, |moments| moments.variances, |sum| *sum /= n);
+        let epsilon = F::from_f64(self.epsilon);
+        for share in shares.iter_mut() {
+            let Moments { scales, variances, .. } = Moments::of(share);
+            for (scale, &variance) in scales.iter_mut().zip(&*variances) {
+                *scale = F::ONE / (variance + epsilon).sqrt();
+            }
+        }
+        let Moments { means, variances, .. } = Moments::of(shares[0]);
+        let (keep, take) = (F::from_f64(self.momentum), F::from_f64(1.0 - self.momentum));
+        for (range, batch) in [(&self.moving_mean, means), (&self.moving_variance, variances)] {
+            let moving = moving[range.clone()].iter_mut();
+            moving
+                .zip(batch)
+                .for_each(|(moving, batch)| *moving = *moving * keep + *batch * take);
+        }
+    }
+
+    pub(crate) fn normalize<F: Float>(&self, weights: &[F], statistics: &mut [F], x: &mut [F], y: &mut [F]) {
+        let Moments { scales, means, .. } = Moments::of(statistics);
+        let (gamma, beta) = (&weights[self.gamma.clone()], &weights[self.beta.clone()]);
+        dispatch(Normalize {
+            x,
+            y,
+            means,
+            scales,
+            gamma,
+            beta,
+        });
+    }
+
+    /// On the way back a share adds up its rows' gradients, in the place of the moments.
+    pub(crate) fn sum_gradients<F: Float>(&self, statistics: &mut [F], normalized: &[F], d: &[F], gradients: &mut [F]) {
+        let moments = Moments::of(statistics);
+        let (d_gamma, d_beta) = (moments.means, moments.variances);
+        dispatch(Gradients {
             normalized,
             d,
-            inverse_deviation: &statistics[..self.gamma.len()],
-            gamma: &context.weights[self.gamma.clone()],
-            d_gamma: &mut before[self.gamma.clone()],
-            d_beta: &mut after[..self.beta.len()],
+            d_gamma,
+            d_beta,
+        });
+        gradients[self.gamma.clone()].copy_from_slice(d_gamma);
+        gradients[self.beta.clone()].copy_from_slice(d_beta);
+    }
+
+    /// From the sums of the shares.
+    pub(crate) fn find_gradients<F: Float>(&self, shares: &mut [&mut [F]]) {
+        bring_together(shares, |moments| moments.means, |_| ());
+        bring_together(shares, |moments| moments.variances, |_| ());
+    }
+
+    /// `d` is that of a share of a batch of so many rows.
+    pub(crate) fn input_gradient<F: Float>(
+        &self,
+        rows: usize,
+        weights: &[F],
+        statistics: &mut [F],
+        normalized: &[F],
+        d: &mut [F],
+    ) {
+        let moments = Moments::of(statistics);
+        dispatch(InputGradient {
+            normalized,
+            d,
+            scales: moments.scales,
+            gamma: &weights[self.gamma.clone()],
+            d_gamma: moments.means,
+            d_beta: moments.variances,
+            share: F::ONE / F::from_f64(rows as f64),
         });
     }
 
@@ -117,203 +191,77 @@ impl BatchNormalization {
     }
 }
 
-struct Infer<'a, F> {
-    x: &'a mut [F],
-    mean: &'a [F],
-    variance: &'a [F],
-    gamma: &'a [F],
-    beta: &'a [F],
-    epsilon: F,
+/// What a share keeps from its forward pass: three numbers of each column.
+struct Moments<'a, F> {
+    /// 1/√(variance + epsilon)
+    scales: &'a mut [F],
+    /// On the way back d_gamma.
+    means: &'a mut [F],
+    /// On the way back d_beta.
+    variances: &'a mut [F],
 }
 
-impl<F: Float> Kernel for Infer<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let columns = self.gamma.len();
-        let (mean, variance, beta) = (&self.mean[..columns], &self.variance[..columns], &self.beta[..columns]);
-        for x in self.x.chunks_exact_mut(columns) {
-            for column in 0..columns {
-                let normalized = (x[column] - mean[column]) / (variance[column] + self.epsilon).sqrt();
-                x[column] = normalized.mul_add(self.gamma[column], beta[column]);
-            }
+impl<'a, F> Moments<'a, F> {
+    fn of(statistics: &'a mut [F]) -> Self {
+        let columns = statistics.len() / 3;
+        let (scales, moments) = statistics.split_at_mut(columns);
+        let (means, variances) = moments.split_at_mut(columns);
+        Self {
+            scales,
+            means,
+            variances,
         }
     }
 }
 
-/// Work on the columns of a matrix, a block of them at a time.
-trait Columns {
-    /// Takes the N columns from `first` on. Must be `#[inline(always)]`.
-    fn block<const N: usize>(&mut self, first: usize);
-}
-
-/// Takes all columns in blocks, whose constants and sums then stay in registers while the rows go by.
-#[inline(always)]
-fn in_blocks(columns: usize, work: &mut impl Columns) {
-    let mut first = 0;
-    while first + 32 <= columns {
-        work.block::<32>(first);
-        first += 32;
+/// Adds up what the shares have, in their order, makes something of the sums, and lets every share have that.
+fn bring_together<F: Float>(
+    shares: &mut [&mut [F]],
+    of: impl for<'a> Fn(Moments<'a, F>) -> &'a mut [F],
+    finish: impl Fn(&mut F),
+) {
+    let (first, others) = shares.split_first_mut().expect("a batch has a share");
+    let total = of(Moments::of(first));
+    for share in &mut *others {
+        reduce::add(total, of(Moments::of(share)));
     }
-    while first + 8 <= columns {
-        work.block::<8>(first);
-        first += 8;
-    }
-    while first < columns {
-        work.block::<1>(first);
-        first += 1;
-    }
-}
-
-/// The N numbers from `first` on.
-#[inline(always)]
-fn at<F: Copy, const N: usize>(numbers: &[F], first: usize) -> [F; N] {
-    *numbers[first..].first_chunk().expect("a block lies within the columns")
-}
-
-#[inline(always)]
-fn at_mut<F, const N: usize>(numbers: &mut [F], first: usize) -> &mut [F; N] {
-    numbers[first..]
-        .first_chunk_mut()
-        .expect("a block lies within the columns")
-}
-
-/// Mean and biased variance of each of N columns: `mean = Σₙ x / n`, `variance = Σₙ (x − mean)² / n`, row after row.
-#[inline(always)]
-fn moments<F: Float, const N: usize>(x: &[F], columns: usize, first: usize) -> ([F; N], [F; N]) {
-    let (mut mean, mut variance) = ([F::ZERO; N], [F::ZERO; N]);
-    let rows = x.chunks_exact(columns).map(|x| at(x, first));
-    let n = F::from_f64(rows.len() as f64);
-    for x in rows.clone() {
-        let x: [F; N] = x;
-        (0..N).for_each(|column| mean[column] += x[column]);
-    }
-    mean = mean.map(|sum| sum / n);
-    for x in rows {
-        for column in 0..N {
-            let distance = x[column] - mean[column];
-            variance[column] = distance.mul_add(distance, variance[column]);
-        }
-    }
-    (mean, variance.map(|sum| sum / n))
-}
-
-struct Normalize<'a, F> {
-    x: &'a mut [F],
-    y: &'a mut [F],
-    mean: &'a mut [F],
-    variance: &'a mut [F],
-    inverse_deviation: &'a mut [F],
-    gamma: &'a [F],
-    beta: &'a [F],
-    epsilon: F,
-}
-
-impl<F: Float> Kernel for Normalize<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.gamma.len(), &mut self);
-    }
-}
-
-impl<F: Float> Columns for Normalize<'_, F> {
-    /// The moments and then the rows once more: a block's columns stay in the first-level cache.
-    #[inline(always)]
-    fn block<const N: usize>(&mut self, first: usize) {
-        let columns = self.gamma.len();
-        let (mean, variance) = moments::<F, N>(self.x, columns, first);
-        let scale = variance.map(|variance| F::ONE / (variance + self.epsilon).sqrt());
-        *at_mut(self.mean, first) = mean;
-        *at_mut(self.variance, first) = variance;
-        *at_mut(self.inverse_deviation, first) = scale;
-        let (gamma, beta): ([F; N], [F; N]) = (at(self.gamma, first), at(self.beta, first));
-        let rows = self.x.chunks_exact_mut(columns).zip(self.y.chunks_exact_mut(columns));
-        for (x, y) in rows {
-            let (x, y): (&mut [F; N], &mut [F; N]) = (at_mut(x, first), at_mut(y, first));
-            for column in 0..N {
-                let normalized = (x[column] - mean[column]) * scale[column];
-                x[column] = normalized;
-                y[column] = normalized.mul_add(gamma[column], beta[column]);
-            }
-        }
-    }
-}
-
-struct Backward<'a, F> {
-    normalized: &'a [F],
-    d: &'a mut [F],
-    inverse_deviation: &'a [F],
-    gamma: &'a [F],
-    d_gamma: &'a mut [F],
-    d_beta: &'a mut [F],
-}
-
-impl<F: Float> Kernel for Backward<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.gamma.len(), &mut self);
-    }
-}
-
-impl<F: Float> Columns for Backward<'_, F> {
-    #[inline(always)]
-    fn block<const N: usize>(&mut self, first: usize) {
-        let columns = self.gamma.len();
-        let (mut d_gamma, mut d_beta) = ([F::ZERO; N], [F::ZERO; N]);
-        for (normalized, d) in self.normalized.chunks_exact(columns).zip(self.d.chunks_exact(columns)) {
-            let (normalized, d): ([F; N], [F; N]) = (at(normalized, first), at(d, first));
-            for column in 0..N {
-                d_gamma[column] = d[column].mul_add(normalized[column], d_gamma[column]);
-                d_beta[column] += d[column];
-            }
-        }
-        *at_mut(self.d_gamma, first) = d_gamma;
-        *at_mut(self.d_beta, first) = d_beta;
-        let share = F::ONE / F::from_f64((self.d.len() / columns) as f64);
-        let (gamma, scale): ([F; N], [F; N]) = (at(self.gamma, first), at(self.inverse_deviation, first));
-        let factor: [F; N] = std::array::from_fn(|column| gamma[column] * scale[column]);
-        for (normalized, d) in self
-            .normalized
-            .chunks_exact(columns)
-            .zip(self.d.chunks_exact_mut(columns))
-        {
-            let (normalized, d): ([F; N], &mut [F; N]) = (at(normalized, first), at_mut(d, first));
-            for column in 0..N {
-                let common = normalized[column].mul_add(d_gamma[column], d_beta[column]) * share;
-                d[column] = factor[column] * (d[column] - common);
-            }
-        }
+    total.iter_mut().for_each(finish);
+    for share in others {
+        of(Moments::of(share)).copy_from_slice(total);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::kernel::at_every_level;
+    use crate::nn::kernel::{Workspace, at_every_level};
 
     #[test]
     fn moments_are_summed_row_by_row_and_rows_are_normalized_by_them_at_every_level() {
         at_every_level(|level| {
             for columns in (1..=70).chain([128, 130]) {
                 let x: Vec<f32> = (0..37 * columns).map(|k| (k * 7919 % 1009) as f32 / 101.0).collect();
-                let ones = vec![1.0; columns];
-                let (mut y, mut normalized) = (x.clone(), x.clone());
-                let (mut mean, mut variance, mut inverse_deviation) = (ones.clone(), ones.clone(), ones.clone());
-                dispatch(Normalize {
-                    x: &mut normalized,
-                    y: &mut y,
-                    mean: &mut mean,
-                    variance: &mut variance,
-                    inverse_deviation: &mut inverse_deviation,
-                    gamma: &ones,
-                    beta: &ones,
+                let layer = BatchNormalization {
+                    momentum: 0.75,
                     epsilon: 1e-3,
-                });
+                    gamma: 0..columns,
+                    beta: columns..2 * columns,
+                    moving_mean: 0..columns,
+                    moving_variance: columns..2 * columns,
+                };
+                let mut context = Context {
+                    rows: 37,
+                    weights: &vec![1.0; 2 * columns],
+                    products: &mut Workspace::serial(),
+                };
+                let (mut y, mut normalized) = (x.clone(), x.clone());
+                let (mut moving, mut statistics) = (vec![0.0; 2 * columns], vec![f32::NAN; 3 * columns]);
+                layer.forward(&mut context, &mut moving, &mut statistics, &mut normalized, &mut y);
+                let Moments {
+                    means: mean,
+                    variances: variance,
+                    ..
+                } = Moments::of(&mut statistics);
                 for c in 0..columns {
                     let column = x.iter().copied().skip(c).step_by(columns);
                     let expected = column.clone().sum::<f32>() / 37.0;

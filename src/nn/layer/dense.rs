@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Context;
 use crate::nn::kernel::product::{d_wt, x_w, xt_d, xt_d_into};
-use crate::nn::kernel::{Float, Workspace, reduce};
+use crate::nn::kernel::{Float, Team, Workspace, reduce};
 use crate::nn::layout::Layout;
 use crate::nn::optimizer::{Changing, LANES};
 
@@ -103,7 +103,7 @@ impl Dense {
         if let Some(bias) = self.bias.clone() {
             reduce::column_sums(d_y, &mut gradients[bias.clone()]);
             let bias = bias.start..bias.end.next_multiple_of(LANES);
-            all.slice(bias.clone()).change_by(&gradients[bias], false);
+            all.slice(bias.clone()).change_by(&gradients[bias], &Team::default());
         }
     }
 

@@ -12,12 +12,12 @@ mod layer_normalization;
 use std::ops::Range;
 
 use activate::Activate;
-use batch_normalization::BatchNormalization;
+pub(crate) use batch_normalization::BatchNormalization;
 use dense::Dense;
 use dropout::Dropout;
 use layer_normalization::LayerNormalization;
 
-use super::kernel::{Buffer, Float, Workspace};
+use super::kernel::{Buffer, Float, Team, Workspace};
 use super::layout::Layout;
 use super::optimizer::Changing;
 use super::rng::Random;
@@ -115,7 +115,7 @@ pub(crate) struct Context<'a, F> {
 pub(crate) struct Way<'a, F> {
     pub(crate) rows: usize,
     pub(crate) products: &'a mut Workspace<F>,
-    pub(crate) statistics: &'a [F],
+    pub(crate) statistics: &'a mut [F],
     pub(crate) trace: &'a mut [F],
     /// Holds d_y and then d_x.
     pub(crate) d: &'a mut Turns<F>,
@@ -213,7 +213,7 @@ impl Operation {
     ) {
         match &self.kind {
             Kind::Dense(dense) => dense.forward(context, x, y),
-            Kind::Activate(activate) => activate.forward(context.products.is_parallel(), self.outputs, x, y),
+            Kind::Activate(activate) => activate.forward(context.products.team(), self.outputs, x, y),
             Kind::BatchNormalization(layer) => layer.forward(context, moving, statistics, x, y),
             Kind::LayerNormalization(layer) => layer.forward(context, statistics, x, y),
             Kind::Dropout(dropout) => dropout.forward(random.clone().stream(self.layer as u64), x, y),
@@ -235,7 +235,7 @@ impl Operation {
                 way.d.swap();
             }
             Kind::Activate(activate) => {
-                activate.backward(context.products.is_parallel(), self.outputs, way.trace, d_y);
+                activate.backward(context.products.team(), self.outputs, way.trace, d_y);
             }
             Kind::BatchNormalization(layer) => layer.backward(&mut context, way.statistics, way.trace, d_y, gradients),
             Kind::LayerNormalization(layer) => layer.backward(&mut context, way.statistics, way.trace, d_y, gradients),
@@ -254,10 +254,10 @@ impl Operation {
             way.d.swap();
             return;
         }
-        let parallel = way.products.is_parallel();
+        let team = way.products.team().clone();
         self.backward(all.weights(), way, gradients);
         if let Some(range) = self.weights.clone() {
-            all.slice(range.clone()).change_by(&gradients[range], parallel);
+            all.slice(range.clone()).change_by(&gradients[range], &team);
         }
     }
 
@@ -287,7 +287,7 @@ impl Operation {
     ) {
         match &self.kind {
             Kind::Dense(dense) => dense.forward(context, x, y),
-            Kind::Activate(activate) => activate.forward(false, self.outputs, x, y),
+            Kind::Activate(activate) => activate.forward(&Team::default(), self.outputs, x, y),
             Kind::BatchNormalization(layer) => {
                 y.copy_from_slice(x);
                 layer.infer(context, moving, y);
@@ -313,16 +313,25 @@ impl Operation {
                 dense.input_gradient(context, d_y, &mut d.next[..context.rows * self.inputs]);
                 d.swap();
             }
-            Kind::Activate(activate) => activate.backward(false, self.outputs, trace, d_y),
+            Kind::Activate(activate) => activate.backward(&Team::default(), self.outputs, trace, d_y),
             Kind::BatchNormalization(layer) => layer.infer_backward(context, moving, d_y),
             Kind::LayerNormalization(layer) => layer.backward(context, statistics, trace, d_y, gradients),
             Kind::Dropout(_) => {}
         }
     }
 
-    /// Whether what it does to a row in training depends on the rows around it.
-    pub(crate) fn looks_at_the_whole_batch(&self) -> bool {
-        matches!(self.kind, Kind::BatchNormalization(_))
+    /// What it is, if what it does to a row in training depends on the rows around it.
+    pub(crate) fn across_rows(&self) -> Option<&BatchNormalization> {
+        match &self.kind {
+            Kind::BatchNormalization(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
+    /// The first of `operations` with weights, or their number: below it nobody needs a gradient.
+    pub(crate) fn first_with_weights(operations: &[Self]) -> usize {
+        let first = operations.iter().position(Self::has_weights);
+        first.unwrap_or(operations.len())
     }
 
     /// Whether training changes it.

@@ -7,7 +7,7 @@ mod update;
 use serde::{Deserialize, Serialize};
 
 use super::clip::clip;
-use super::kernel::{Buffer, Float};
+use super::kernel::{Buffer, Float, Team};
 use super::network::Network;
 pub(crate) use update::{Changing, LANES, Part, Update};
 
@@ -260,10 +260,10 @@ impl OptimizerSpec {
         network: &mut Network<F>,
         gradients: &mut [F],
         state: &mut OptimizerState<F>,
-        parallel: bool,
+        team: &Team,
     ) {
         clip(&self.common(), &network.layout, gradients);
         let update = self.begin_step(state);
-        update.apply(state.part(&mut network.trainable), gradients, parallel);
+        update.apply(state.part(&mut network.trainable), gradients, team);
     }
 }

@@ -1,9 +1,9 @@
 //! One pass over weights, gradients and slots.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::nn::kernel::product::Sink;
-use crate::nn::kernel::{Buffer, Float, Kernel, dispatch};
+use crate::nn::kernel::{Buffer, Float, Kernel, Team, dispatch};
 use crate::nn::layout::ALIGNMENT;
 
 /// What an update does to one weight; must be `#[inline(always)]` and free of branches.
@@ -60,8 +60,8 @@ impl<'a, F: Float> Part<'a, F> {
     }
 }
 
-/// Numbers a thread takes at a time; below twice as many the update stays on one thread.
-const SHARE: usize = 1 << 15;
+/// Weights that a thread takes at a time.
+const PIECE: RangeInclusive<usize> = 1024..=1 << 15;
 /// Weights change so many at a time: any part of them has a multiple of it.
 pub(crate) const LANES: usize = ALIGNMENT;
 
@@ -86,22 +86,24 @@ impl<F: Float> Update<F> {
         }))
     }
 
-    /// Changes some weights by their gradients; the threads of rayon's current pool, if `parallel`, never show in the bits.
+    /// Changes some weights by their gradients; the team never shows in the bits.
     ///
     /// # Panics
     /// If there are more gradients than weights.
-    pub(crate) fn apply(&self, part: Part<'_, F>, gradients: &[F], parallel: bool) {
-        if parallel && gradients.len() >= 2 * SHARE {
-            let middle = (gradients.len() / 2).next_multiple_of(LANES);
-            let (left, right) = part.split_at(middle);
-            let (left_gradients, right_gradients) = gradients.split_at(middle);
-            rayon::join(
-                || self.apply(left, left_gradients, true),
-                || self.apply(right, right_gradients, true),
-            );
-        } else {
-            self.0(part, gradients);
+    pub(crate) fn apply(&self, part: Part<'_, F>, gradients: &[F], team: &Team) {
+        let size = team.piece(gradients.len(), PIECE).next_multiple_of(LANES);
+        if gradients.len() <= size {
+            return self.0(part, gradients);
         }
+        let mut rest = part;
+        let mut next = |count: usize| {
+            let (next, others) = std::mem::take(&mut rest).split_at(count);
+            rest = others;
+            next
+        };
+        let pieces = gradients.chunks(size);
+        let pieces = pieces.map(|gradients| (next(gradients.len()), gradients));
+        team.for_each(pieces, |(part, gradients)| self.0(part, gradients));
     }
 }
 
@@ -133,8 +135,8 @@ impl<'a, F: Float> Changing<'a, F> {
     }
 
     /// See [`Update::apply`].
-    pub(crate) fn change_by(self, gradients: &[F], parallel: bool) {
-        self.update.apply(self.part, gradients, parallel);
+    pub(crate) fn change_by(self, gradients: &[F], team: &Team) {
+        self.update.apply(self.part, gradients, team);
     }
 }
 
@@ -147,7 +149,7 @@ impl<F: Float> Sink<F> for Changing<'_, F> {
 
     fn take(&mut self, gradients: &[F]) {
         let (now, rest) = std::mem::take(&mut self.part).split_at(gradients.len());
-        self.update.apply(now, gradients, false);
+        self.update.0(now, gradients);
         self.part = rest;
     }
 }

@@ -1,8 +1,8 @@
 //! A share of a batch's rows on its way through the network and back.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::{Fill, Room};
+use super::rows::Rows;
 use crate::nn::kernel::{Buffer, Float, Workspace};
 use crate::nn::layer::{Context, Operation, Turns, Way};
 use crate::nn::network::Network;
@@ -26,55 +26,16 @@ pub(super) struct Share<F> {
 /// Rows without a gradient are left out where at least one in so many has none: moving the others has to pay.
 const PAYS_FROM_ONE_IN: usize = 8;
 
-/// A share's rows in the batch.
-pub(super) struct Rows<'a, F> {
-    /// Where in the batch they begin.
-    pub(super) first: usize,
-    /// Rows of the whole batch, over which the loss is a mean.
-    pub(super) of: usize,
-    /// (n, inputs); on the way back what the first operation kept.
+/// What an operation works on in a share.
+pub(super) struct Place<'a, F> {
+    pub(super) products: &'a mut Workspace<F>,
+    pub(super) statistics: &'a mut [F],
+    /// (n, i); once it has gone forward its trace.
     pub(super) x: &'a mut [F],
-    /// (n, outputs)
-    pub(super) targets: &'a mut [F],
-    /// (n): factors of the rows, where they have any.
-    pub(super) weights: &'a mut [F],
-    pub(super) weighted: bool,
-    /// (n, outputs): what the network makes of them.
-    pub(super) outputs: &'a mut [F],
-}
-
-impl<F: Float> Rows<'_, F> {
-    fn count(&self) -> usize {
-        self.weights.len()
-    }
-
-    /// Has the rows put into their places.
-    pub(super) fn fill(&mut self, fill: &impl Fill<F>) {
-        let room = Room {
-            x: &mut *self.x,
-            y: &mut *self.targets,
-            weights: &mut *self.weights,
-        };
-        fill(self.first..self.first + room.weights.len(), room);
-    }
-
-    /// The same by all threads of rayon's current pool, where there is a row for each: most of it is waiting for memory.
-    pub(super) fn fill_in_parallel(&mut self, fill: &impl Fill<F>) {
-        let (n, threads) = (self.count(), rayon::current_num_threads());
-        if n < threads {
-            return self.fill(fill);
-        }
-        let (inputs, columns, size) = (self.x.len() / n, self.targets.len() / n, n.div_ceil(threads));
-        let rooms = self.weights.par_chunks_mut(size);
-        rooms
-            .zip(self.x.par_chunks_mut(size * inputs))
-            .zip(self.targets.par_chunks_mut(size * columns))
-            .enumerate()
-            .for_each(|(part, ((weights, x), y))| {
-                let first = self.first + part * size;
-                fill(first..first + weights.len(), Room { x, y, weights });
-            });
-    }
+    /// (n, o)
+    pub(super) y: &'a mut [F],
+    /// (n, o): on the way back ∂loss/∂y.
+    pub(super) d: &'a mut [F],
 }
 
 impl<F: Float> Share<F> {
@@ -107,6 +68,10 @@ impl<F: Float> Share<F> {
         random: &Random,
     ) -> f64 {
         self.forward(operations, weights, rows, random);
+        self.score(loss, rows)
+    }
+
+    pub(super) fn score(&mut self, loss: &LossSpec, rows: &mut Rows<'_, F>) -> f64 {
         let size = rows.outputs.len();
         loss.score(
             [rows.of, size / rows.count()],
@@ -122,29 +87,63 @@ impl<F: Float> Share<F> {
     pub(super) fn forward(
         &mut self,
         operations: &[Operation],
+        weights: (&[F], &mut [F]),
+        rows: &mut Rows<'_, F>,
+        random: &Random,
+    ) {
+        if operations.is_empty() {
+            rows.outputs.copy_from_slice(rows.x);
+        }
+        self.forward_through(0..operations.len(), operations, weights, rows, random);
+    }
+
+    /// Some of the operations, when those before them are done.
+    pub(super) fn forward_through(
+        &mut self,
+        some: Range<usize>,
+        operations: &[Operation],
         (weights, moving): (&[F], &mut [F]),
         rows: &mut Rows<'_, F>,
         random: &Random,
     ) {
-        let n = rows.count();
-        let mut context = Context {
-            rows: n,
-            weights,
-            products: &mut self.products,
-        };
-        if operations.is_empty() {
-            rows.outputs.copy_from_slice(rows.x);
-        }
-        for (index, operation) in operations.iter().enumerate() {
-            if context.products.is_stopped() {
+        for index in some {
+            if self.products.is_stopped() {
                 return;
             }
-            let (before, after) = self.values.split_at_mut(index);
-            let x = before.last_mut().map_or(&mut *rows.x, |buffer| &mut **buffer);
-            let y = after.first_mut().map_or(&mut *rows.outputs, |buffer| &mut **buffer);
-            let (x, y) = (&mut x[..n * operation.inputs], &mut y[..n * operation.outputs]);
-            let statistics = &mut self.statistics[index][..operation.statistics(n)];
-            operation.forward(&mut context, moving, random, statistics, x, y);
+            let n = rows.count();
+            let Place {
+                products,
+                statistics,
+                x,
+                y,
+                ..
+            } = self.place(index, &operations[index], rows);
+            let mut context = Context {
+                rows: n,
+                weights,
+                products,
+            };
+            operations[index].forward(&mut context, moving, random, statistics, x, y);
+        }
+    }
+
+    /// What an operation works on.
+    pub(super) fn place<'a>(
+        &'a mut self,
+        index: usize,
+        operation: &Operation,
+        rows: &'a mut Rows<'_, F>,
+    ) -> Place<'a, F> {
+        let n = rows.count();
+        let (before, after) = self.values.split_at_mut(index);
+        let x = before.last_mut().map_or(&mut *rows.x, |buffer| &mut **buffer);
+        let y = after.first_mut().map_or(&mut *rows.outputs, |buffer| &mut **buffer);
+        Place {
+            products: &mut self.products,
+            statistics: &mut self.statistics[index][..operation.statistics(n)],
+            x: &mut x[..n * operation.inputs],
+            y: &mut y[..n * operation.outputs],
+            d: &mut self.d.now[..n * operation.outputs],
         }
     }
 
@@ -180,15 +179,25 @@ impl<F: Float> Share<F> {
         &mut self,
         operations: &[Operation],
         rows: &mut Rows<'_, F>,
+        backward: impl FnMut(&Operation, Way<'_, F>),
+    ) {
+        let first = Operation::first_with_weights(operations);
+        let n = self.leave_out_rows(operations, first, rows);
+        self.descend_through(first..operations.len(), operations, n, rows, backward);
+    }
+
+    /// Some of the operations, of which none is below the first with weights, when those after them are done.
+    pub(super) fn descend_through(
+        &mut self,
+        some: Range<usize>,
+        operations: &[Operation],
+        n: usize,
+        rows: &mut Rows<'_, F>,
         mut backward: impl FnMut(&Operation, Way<'_, F>),
     ) {
-        // Below the first operation with weights nobody needs a gradient.
-        let first = operations
-            .iter()
-            .position(Operation::has_weights)
-            .unwrap_or(operations.len());
-        let n = self.leave_out_rows(operations, first, rows);
-        for (index, operation) in operations.iter().enumerate().skip(first).rev() {
+        let first = Operation::first_with_weights(operations);
+        for index in some.rev() {
+            let operation = &operations[index];
             if self.products.is_stopped() {
                 return;
             }
@@ -199,7 +208,7 @@ impl<F: Float> Share<F> {
             let way = Way {
                 rows: n,
                 products: &mut self.products,
-                statistics: &self.statistics[index][..operation.statistics(n)],
+                statistics: &mut self.statistics[index][..operation.statistics(n)],
                 trace: &mut trace[..n * operation.inputs],
                 d: &mut self.d,
                 wants_d_x: index > first,
@@ -222,7 +231,7 @@ impl<F: Float> Share<F> {
         let with_gradient = d.filter(|(_, d)| d.iter().any(|d| *d != F::ZERO));
         self.kept.extend(with_gradient.map(|(row, _)| row));
         let pays = n - self.kept.len() >= n.div_ceil(PAYS_FROM_ONE_IN);
-        if !pays || operations.iter().any(Operation::looks_at_the_whole_batch) {
+        if !pays || operations.iter().any(|operation| operation.across_rows().is_some()) {
             return n;
         }
         compact(&mut self.d.now, columns, &self.kept);

@@ -1,7 +1,9 @@
 //! What the shares of a batch come to, added up in their order.
 
+use std::ops::RangeInclusive;
+
 use crate::nn::kernel::product::Sink;
-use crate::nn::kernel::{Buffer, Float, reduce};
+use crate::nn::kernel::{Buffer, Float, Team, reduce};
 use crate::nn::optimizer::{Changing, LANES};
 
 /// What the rows of a share come to.
@@ -29,39 +31,29 @@ pub(super) fn begin_with<'a, F: Float>(gradients: &mut Buffer<F>, shares: &'a mu
 }
 
 /// Gradients that a thread adds up at a time.
-const AT_ONCE: usize = 4096;
+const PIECE: RangeInclusive<usize> = 1024..=4096;
 
 /// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares; then an update of the weights, where
-/// there is one. They begin with element `first` of the shares.
-///
-/// If `parallel`, by the threads of rayon's current pool, which have just left the shares.
-pub(super) fn add<F: Float>(
-    gradients: &mut [F],
-    shares: &[Sums<F>],
-    first: usize,
-    weights: Option<Changing<'_, F>>,
-    parallel: bool,
-) {
-    let length = gradients.len();
-    if length > AT_ONCE {
-        let middle = (length / 2).next_multiple_of(LANES);
-        let (left, right) = gradients.split_at_mut(middle);
-        let (left_weights, right_weights) = weights.map(|weights| weights.split_at(middle)).unzip();
-        let left = || add(left, shares, first, left_weights, parallel);
-        let right = || add(right, shares, first + middle, right_weights, parallel);
-        match parallel {
-            true => drop(rayon::join(left, right)),
-            false => {
-                left();
-                right();
-            }
+/// there is one.
+pub(super) fn add<F: Float>(gradients: &mut [F], shares: &[Sums<F>], weights: Option<Changing<'_, F>>, team: &Team) {
+    let size = team.piece(gradients.len(), PIECE).next_multiple_of(LANES);
+    let mut rest = weights;
+    let mut next = |count: usize| {
+        let (next, others) = rest.take().map(|weights| weights.split_at(count)).unzip();
+        rest = others;
+        next
+    };
+    let pieces = gradients.chunks_mut(size).enumerate();
+    let pieces = pieces.map(|(number, gradients)| {
+        let weights = next(gradients.len());
+        (number * size, gradients, weights)
+    });
+    team.for_each(pieces, |(first, gradients, weights)| {
+        for share in shares {
+            reduce::add(gradients, &share.gradients[first..][..gradients.len()]);
         }
-        return;
-    }
-    for share in shares {
-        reduce::add(gradients, &share.gradients[first..][..length]);
-    }
-    if let Some(weights) = weights {
-        weights.change_by(gradients, false);
-    }
+        if let Some(weights) = weights {
+            weights.change_by(gradients, &Team::default());
+        }
+    });
 }

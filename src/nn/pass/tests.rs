@@ -1,4 +1,5 @@
 use super::*;
+use crate::nn::kernel::with_helpers;
 use crate::nn::rng::Purpose;
 use crate::nn::spec::{ModelSpec, Plan, Target};
 
@@ -160,6 +161,7 @@ fn trained(
     optimizer: &str,
     rows: usize,
     width: usize,
+    normalized: bool,
     threads: usize,
     at_once: bool,
 ) -> (Vec<f32>, OptimizerState<f32>) {
@@ -169,15 +171,13 @@ fn trained(
         "loss": "mse", "optimizer": optimizer,
     });
     let mut spec: ModelSpec = serde_json::from_value(spec).unwrap();
-    if rows > SHARE_ROWS {
-        // What looks at the whole batch is never shared.
+    if !normalized {
         spec.layers.as_mut().unwrap().remove(1);
     }
     let plan = spec.plan("", 512, Target::Columns(Some(3))).unwrap();
     let mut network = Network::initialize(&plan, 3);
     let mut state = plan.optimizer.start(&network);
     let mut pass = Pass::new(&network, &plan.loss, rows);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let random = Random::new(0, Purpose::Dropout, 0, 0);
     let batch = Batch {
         rows,
@@ -190,15 +190,14 @@ fn trained(
             (0..room.y.len()).for_each(|k| room.y[k] = ((first * 3 + k) as f32).cos());
         },
     };
-    pool.install(|| {
-        pass.set_parallel(threads > 1);
+    with_helpers(threads - 1, |team| {
+        pass.set_team(team.clone());
         for _ in 0..3 {
             if at_once {
                 pass.train(&mut network, &plan.loss, &batch, (&plan.optimizer, &mut state));
             } else {
                 pass.run(&mut network, &plan.loss, &batch);
-                plan.optimizer
-                    .apply(&mut network, pass.gradients(), &mut state, threads > 1);
+                plan.optimizer.apply(&mut network, pass.gradients(), &mut state, team);
             }
         }
     });
@@ -207,11 +206,17 @@ fn trained(
 
 #[test]
 fn weights_that_change_at_once_change_as_after_the_whole_pass() {
-    for (rows, width) in [(40, 528), (40, 16), (300, 16)] {
+    for (rows, width, normalized) in [
+        (40, 528, true),
+        (40, 16, true),
+        (300, 16, false),
+        (300, 16, true),
+        (300, 528, true),
+    ] {
         for optimizer in ["sgd", "adam", "nadam", "adamw"] {
-            let after = trained(optimizer, rows, width, 1, false);
+            let after = trained(optimizer, rows, width, normalized, 1, false);
             for threads in [1, 3] {
-                let found = trained(optimizer, rows, width, threads, true);
+                let found = trained(optimizer, rows, width, normalized, threads, true);
                 let bits = |weights: &[f32]| weights.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
                 assert!(
                     bits(&found.0) == bits(&after.0),

@@ -3,13 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::lanes::Lanes;
 use super::nonzeros::Nonzeros;
 use super::pack::{Panels, Right, room_for};
 use super::tile::{Begin, Left, Output, Target, tile};
-use super::{Float, Kernel, Sink, Stop};
+use super::{Float, Kernel, Sink, Stop, Team};
 
 /// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
 const PANEL_LENGTH: usize = 5120;
@@ -102,19 +100,24 @@ impl<'a, F: Float> Problem<'a, F> {
     pub(super) unsafe fn run<V: Lanes<F>, const MR: usize, const NV: usize>(
         self,
         destination: Destination<'_, F>,
-        rooms: &mut Vec<Room<F>>,
+        (rooms, team): (&mut Vec<Room<F>>, &Team),
     ) {
         match destination {
             // SAFETY: the caller's promise.
-            Destination::Stored(out) => unsafe { self.store::<V, MR, NV>(out, rooms) },
+            Destination::Stored(out) => unsafe { self.store::<V, MR, NV>(out, rooms, team) },
             // SAFETY: the caller's promise.
-            Destination::Taken(sinks) => unsafe { self.hand_over::<V, MR, NV>(sinks, rooms) },
+            Destination::Taken(sinks) => unsafe { self.hand_over::<V, MR, NV>(sinks, rooms, team) },
         }
     }
 
     /// # Safety
     /// The processor has the instructions of `V`.
-    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(self, out: &mut [F], rooms: &mut Vec<Room<F>>) {
+    unsafe fn store<V: Lanes<F>, const MR: usize, const NV: usize>(
+        self,
+        out: &mut [F],
+        rooms: &mut Vec<Room<F>>,
+        team: &Team,
+    ) {
         let [m, _, c] = self.size;
         let width = NV * V::N;
         let (pieces, of_rows) = self.pieces(MR, width);
@@ -144,7 +147,7 @@ impl<'a, F: Float> Problem<'a, F> {
         };
         match pieces {
             1 => work((0, &mut rooms[0])),
-            _ => rooms[..pieces].par_iter_mut().enumerate().for_each(work),
+            _ => team.for_each(rooms[..pieces].iter_mut().enumerate(), work),
         }
     }
 
@@ -154,6 +157,7 @@ impl<'a, F: Float> Problem<'a, F> {
         self,
         sinks: Vec<(Range<usize>, &mut dyn Sink<F>)>,
         rooms: &mut Vec<Room<F>>,
+        team: &Team,
     ) {
         if rooms.len() < sinks.len() {
             rooms.resize_with(sinks.len(), Room::default);
@@ -169,10 +173,7 @@ impl<'a, F: Float> Problem<'a, F> {
             // SAFETY: the caller's promise.
             unsafe { V::dispatch(strip) };
         };
-        match sinks.len() {
-            1 => rooms.iter_mut().zip(sinks).for_each(work),
-            _ => rooms.par_iter_mut().zip(sinks).for_each(work),
-        }
+        team.for_each(rooms.iter_mut().zip(sinks), work);
     }
 
     /// Into how many pieces the result is cut, and whether these are rows, otherwise columns: whichever way more threads
@@ -186,7 +187,7 @@ impl<'a, F: Float> Problem<'a, F> {
         let of_columns = c.div_ceil(width).min(self.threads);
         let left = if self.left.is_against_the_grain() { m * k } else { 0 };
         let right = k * c;
-        let less = right + left / of_rows <= left + right / of_columns;
+        let less = right <= PANEL_LENGTH || right + left / of_rows <= left + right / of_columns;
         match of_rows.cmp(&of_columns).is_gt() || of_rows == of_columns && less {
             true => (of_rows, true),
             false => (of_columns, false),

@@ -18,15 +18,15 @@ use outer::outer;
 use pack::Right;
 use tile::Left;
 
-use super::{Float, Kernel, Level, Stop};
+use super::{Float, Kernel, Level, Stop, Team};
 
-/// Room for packed panels, kept by the caller so that no call allocates once it has grown; and whether a product that
-/// pays for it may use the threads of rayon's current pool.
+/// Room for packed panels, kept by the caller so that no call allocates once it has grown; and the team that shares out a
+/// product that pays for it.
 #[derive(Debug, Default)]
 pub struct Workspace<F> {
     /// One for each thread that has taken part.
     rooms: Vec<Room<F>>,
-    parallel: bool,
+    team: Team,
     skips_zeros: bool,
     stop: Option<Stop>,
 }
@@ -36,16 +36,16 @@ impl<F: Float> Workspace<F> {
     pub fn serial() -> Self {
         Workspace {
             rooms: Vec::new(),
-            parallel: false,
+            team: Team::default(),
             skips_zeros: false,
             stop: None,
         }
     }
 
-    /// Products that pay for it are shared out among the threads of rayon's current pool.
-    pub fn parallel() -> Self {
+    /// Products that pay for it are shared out among a team.
+    pub fn of_team(team: Team) -> Self {
         Workspace {
-            parallel: true,
+            team,
             ..Workspace::serial()
         }
     }
@@ -59,15 +59,15 @@ impl<F: Float> Workspace<F> {
         }
     }
 
-    /// Whether products may use the threads of rayon's current pool from now on; the bits stay the same.
-    pub fn set_parallel(&mut self, parallel: bool) {
-        self.parallel = parallel;
+    /// Who shares out products from now on; the bits stay the same.
+    pub fn set_team(&mut self, team: &Team) {
+        self.team = team.clone();
     }
 
     /// How many threads may take part in a product of this size.
     fn threads(&self, [m, k, c]: [usize; 3]) -> usize {
-        match self.parallel && m * k * c >= WORTH_A_THREAD {
-            true => rayon::current_num_threads(),
+        match m * k * c >= WORTH_A_THREAD {
+            true => self.team.size(),
             false => 1,
         }
     }
@@ -91,9 +91,9 @@ impl<F: Float> Workspace<F> {
         self.stop.as_ref().is_some_and(Stop::is_asked)
     }
 
-    /// Whether work may be shared out among the threads of rayon's current pool.
-    pub fn is_parallel(&self) -> bool {
-        self.parallel
+    /// Who shares out what is computed here.
+    pub fn team(&self) -> &Team {
+        &self.team
     }
 }
 
@@ -232,30 +232,30 @@ fn run<'a, F: Float>(mut problem: Problem<'a, F>, destination: Destination<'_, F
         return;
     }
     problem.threads = workspace.threads(problem.size);
-    let Workspace { rooms, stop, .. } = workspace;
+    let Workspace { rooms, stop, team, .. } = workspace;
     problem.stop = match destination {
         Destination::Stored(_) => stop.as_ref(),
         Destination::Taken(_) => None,
     };
     if problem.sparse {
-        return sparse::run(problem, destination, rooms);
+        return sparse::run(problem, destination, (rooms, team));
     }
     // SAFETY: a level is current only where the processor has its instructions.
     unsafe {
         match (Level::current(), m) {
-            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(destination, rooms),
+            (Level::Portable, _) => problem.run::<[F; 8], 6, 2>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(destination, rooms),
+            (_, 1) if c <= 4 * F::Avx2::N => problem.run::<F::Avx2, 1, 4>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (_, 1) => problem.run::<F::Avx2, 1, 8>(destination, rooms),
+            (_, 1) => problem.run::<F::Avx2, 1, 8>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (_, 2) => problem.run::<F::Avx2, 2, 4>(destination, rooms),
+            (_, 2) => problem.run::<F::Avx2, 2, 4>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(destination, rooms),
+            (Level::Avx2, _) => problem.run::<F::Avx2, 6, 2>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(destination, rooms),
+            (Level::Avx512, _) if c <= F::Avx512::N => problem.run::<F::Avx512, 8, 1>(destination, (rooms, team)),
             #[cfg(target_arch = "x86_64")]
-            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(destination, rooms),
+            (Level::Avx512, _) => problem.run::<F::Avx512, 8, 2>(destination, (rooms, team)),
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("only x86-64 has other levels"),
         }
@@ -263,7 +263,7 @@ fn run<'a, F: Float>(mut problem: Problem<'a, F>, destination: Destination<'_, F
 }
 
 /// Multiply-adds from which a second thread pays.
-const WORTH_A_THREAD: usize = 1 << 19;
+const WORTH_A_THREAD: usize = 1 << 18;
 
 #[cfg(test)]
 mod tests;

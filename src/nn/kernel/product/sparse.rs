@@ -9,13 +9,11 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::blocks::{Destination, Problem, Room, even_parts};
 use super::lanes::Lanes;
 use super::pack::room_for;
 use super::tile::Target;
-use super::{Float, Kernel, Level, Sink, Stop};
+use super::{Float, Kernel, Level, Sink, Stop, Team};
 
 /// Elements of a panel that are worked on at once: 20 KiB of f32, most of the first-level cache.
 const PANEL_LENGTH: usize = 5120;
@@ -87,7 +85,11 @@ pub(super) fn is_listed_whole([m, k, _]: [usize; 3]) -> bool {
 
 /// As [`super::run`], but what is zero on the left is left out. A transpose has no bias; only a transpose is handed over, its
 /// columns being rows of the result.
-pub(super) fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_, F>, rooms: &mut Vec<Room<F>>) {
+pub(super) fn run<F: Float>(
+    problem: Problem<'_, F>,
+    destination: Destination<'_, F>,
+    (rooms, team): (&mut Vec<Room<F>>, &Team),
+) {
     debug_assert!(!problem.transposed || problem.bias.is_none());
     let parts = parts(&problem, destination);
     if rooms.len() < parts.len() {
@@ -106,10 +108,7 @@ pub(super) fn run<F: Float>(problem: Problem<'_, F>, destination: Destination<'_
             }
         }
     };
-    match parts.len() {
-        1 => rooms.iter_mut().zip(parts).for_each(work),
-        _ => rooms.par_iter_mut().zip(parts).for_each(work),
-    }
+    team.for_each(rooms.iter_mut().zip(parts), work);
 }
 
 /// Some rows and columns of the result.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::nn::kernel::level::at_every_level;
+use crate::nn::kernel::with_helpers;
 
 /// Numbers of every size, from a small generator.
 fn numbers<F: Float>(count: usize, seed: u64) -> Vec<F> {
@@ -188,8 +189,9 @@ fn an_empty_inner_side_leaves_the_start_and_an_empty_result_is_nothing() {
 #[test]
 fn threads_do_not_show_in_the_bits() {
     for threads in [1, 2, 3, 4] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| check::<f32>([331, 197, 113], &mut Workspace::parallel()));
+        with_helpers(threads - 1, |team| {
+            check::<f32>([331, 197, 113], &mut Workspace::of_team(team.clone()));
+        });
     }
 }
 
@@ -220,7 +222,6 @@ const SPARSE_SHAPES: [[usize; 3]; 7] = [
 
 #[test]
 fn leaving_out_zeros_leaves_the_chain_in_order() {
-    let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
     for (shape @ [n, i, o], [of_x, of_d]) in SPARSE_SHAPES
         .into_iter()
         .zip([[0.6, 0.0], [0.0, 0.6], [0.5, 0.9]].into_iter().cycle())
@@ -231,8 +232,10 @@ fn leaving_out_zeros_leaves_the_chain_in_order() {
             with_zeros(n * o, o, of_d, 3),
         ];
         let cases = cases_of::<f32>(shape, sides);
-        for pool in &pools {
-            pool.install(|| check_cases(&cases, shape, &mut Workspace::parallel().skipping_zeros()));
+        for helpers in [0, 2] {
+            with_helpers(helpers, |team| {
+                check_cases(&cases, shape, &mut Workspace::of_team(team.clone()).skipping_zeros());
+            });
         }
     }
     let shape @ [n, i, o] = [131, 97, 113];
@@ -299,7 +302,6 @@ impl<'a, F: Float> Sink<F> for Place<'a, F> {
 #[test]
 fn what_is_handed_over_is_what_would_be_stored() {
     for threads in [1, 3, 8] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for shape @ [n, i, o] in [
             [1, 40, 16],
             [7, 5, 16],
@@ -314,9 +316,10 @@ fn what_is_handed_over_is_what_would_be_stored() {
                 at_every_level(|level| {
                     let mut stored = vec![f32::NAN; i * o];
                     let mut taken = stored.clone();
-                    pool.install(|| {
-                        xt_d(&x, &d, shape, &mut stored, &mut Workspace::parallel());
-                        let mut workspace = Workspace::parallel().skipping_zeros();
+                    with_helpers(threads - 1, |team| {
+                        let workspace = || Workspace::of_team(team.clone());
+                        xt_d(&x, &d, shape, &mut stored, &mut workspace());
+                        let mut workspace = workspace().skipping_zeros();
                         xt_d_into(&x, &d, shape, Place(&mut taken), &mut workspace);
                     });
                     let same = stored.iter().zip(&taken).all(|(a, b)| a.to_bits() == b.to_bits());
