@@ -195,9 +195,8 @@ fn with_team<T>(threads: usize, work: impl FnOnce(&Team) -> T) -> T {
         for _ in 1..threads {
             scope.spawn(|| team.join().expect("a free place").help(|| true));
         }
-        let done = work(&team);
-        team.dismiss();
-        done
+        let _dismissal = team.dismiss_at_end();
+        work(&team)
     })
 }
 

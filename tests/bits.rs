@@ -66,10 +66,9 @@ fn train_with_helpers(helpers: usize, plan: &Plan, samples: &Samples<f32>, optio
                 helper.help(|| true);
             });
         }
+        let _dismissal = team.dismiss_at_end();
         there.wait();
-        let trained = train_by(&team, plan, samples, options);
-        team.dismiss();
-        trained
+        train_by(&team, plan, samples, options)
     })
 }
 
@@ -111,7 +110,7 @@ fn wide() -> Value {
     })
 }
 
-/// The same without what looks at the whole batch: threads take shares of the rows.
+/// The same without what looks at the whole batch.
 fn row_by_row() -> Value {
     let mut model = wide();
     model["layers"].as_array_mut().expect("layers").remove(1);
@@ -120,6 +119,11 @@ fn row_by_row() -> Value {
 
 #[test]
 fn threads_that_share_out_products_and_simd_levels_never_show_in_the_bits() {
+    same_bits_everywhere(&wide(), 128, true);
+}
+
+#[test]
+fn threads_whose_rows_meet_and_simd_levels_never_show_in_the_bits() {
     same_bits_everywhere(&wide(), 500, true);
 }
 
@@ -146,7 +150,7 @@ fn zeros_that_products_leave_out_never_show_in_the_bits() {
     same_bits_everywhere(&sparse(), 64, false);
 }
 
-/// Trains on rows for a batch and two fifths, at every level, on this thread and in pools.
+/// Trains on rows for a batch and two fifths, at every level, alone and with helpers.
 fn same_bits_everywhere(model: &Value, batch_size: usize, report_gradient_noise: bool) {
     let (plan, rows) = (plan(model, 67), batch_size * 7 / 5);
     let mut samples = samples(&plan, rows, 1);
@@ -189,7 +193,7 @@ fn wide_networks_and_large_batches_pay_for_threads_and_the_tutorials_small_batch
         let network = Network::<f32>::initialize(&plan, 0);
         Trainer::new(plan.clone(), network, None, samples(&plan, rows, 1), None, options).pays_for_helpers()
     };
-    assert!(pays(&wide(), 67, 700, 500));
+    assert!(pays(&wide(), 67, 700, 500) && pays(&wide(), 67, 700, 128));
     assert!(pays(&row_by_row(), 67, 700, 500));
     let swish = json!({"type": "dense", "units": 64, "activation": "swish"});
     let tutorial = json!({"layers": [swish, swish, {"type": "dense", "units": 1}]});

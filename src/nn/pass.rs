@@ -8,21 +8,21 @@ mod share;
 mod sums;
 mod together;
 
-use std::ops::Range;
 use std::sync::Mutex;
 
 use super::kernel::{Buffer, Float, Stop, Team};
 use super::layer::Operation;
 use super::network::Network;
 use super::optimizer::{Changing, OptimizerSpec, OptimizerState};
-use super::rng::Random;
 use super::spec::LossSpec;
+pub(crate) use rows::{Batch, Fill, Room};
 use rows::{Rooms, Rows};
 use share::Share;
 use sums::Sums;
 use together::{Side, Together};
 
-/// The most rows of a share. It decides the order of the sums, so that it never depends on the machine.
+/// The most rows of a share, unless so many shares would have to go side by side. It decides the order of the sums, so that
+/// it never depends on the machine.
 pub(super) const SHARE_ROWS: usize = 128;
 
 /// Above so many weights a batch is one share: adding up gradients and reading all weights anew for each would cost more
@@ -47,7 +47,9 @@ pub(crate) struct Pass<F> {
     gradients: Buffer<F>,
     /// The most rows of a share.
     most: usize,
-    /// One for each thread that takes part.
+    /// Whether the shares go side by side.
+    together: bool,
+    /// One for each share that goes side by side with others, or for each thread that takes part.
     shares: Vec<Share<F>>,
     /// One for each share between two meetings.
     sums: Vec<Sums<F>>,
@@ -55,42 +57,16 @@ pub(crate) struct Pass<F> {
     stop: Stop,
 }
 
-/// What a pass runs on.
-pub(crate) struct Batch<'a, P> {
-    pub(crate) rows: usize,
-    /// Whether the rows have factors.
-    pub(crate) weighted: bool,
-    /// Decides what dropout drops.
-    pub(crate) random: &'a Random,
-    /// A [`Fill`].
-    pub(crate) fill: P,
-}
-
-/// Puts some of the batch's rows into their places.
-pub(crate) trait Fill<F>: Fn(Range<usize>, Room<'_, F>) + Sync {}
-
-impl<F, P: Fn(Range<usize>, Room<'_, F>) + Sync> Fill<F> for P {}
-
-/// The places of some rows.
-pub(crate) struct Room<'a, F> {
-    /// (n, inputs)
-    pub(crate) x: &'a mut [F],
-    /// (n, outputs)
-    pub(crate) y: &'a mut [F],
-    /// (n): factors of the rows, where there are any.
-    pub(crate) weights: &'a mut [F],
-}
-
 impl<F: Float> Pass<F> {
     /// For the loss and its gradients.
     pub(crate) fn new(network: &Network<F>, loss: &LossSpec, rows: usize) -> Self {
+        let operations = network.scored(loss);
         let most = match network.trainable.len() > MOST_WEIGHTS_OF_SHARES {
             true => rows,
-            false if is_across_rows(&network.operations) => rows.div_ceil(MOST_TOGETHER).max(SHARE_ROWS),
+            false if is_across_rows(operations) => rows.div_ceil(MOST_TOGETHER).max(SHARE_ROWS),
             false => SHARE_ROWS,
         };
-        let most = most.min(rows);
-        Self::in_shares(network, network.scored(loss), rows, most)
+        Self::in_shares(network, operations, rows, most.min(rows))
     }
 
     /// For the outputs alone.
@@ -103,6 +79,7 @@ impl<F: Float> Pass<F> {
             rooms: Rooms::new(rows, network.inputs, network.outputs),
             gradients: Buffer::filled(F::ZERO, network.trainable.len()),
             most,
+            together: network.trainable.len() <= MOST_WEIGHTS_OF_SHARES && is_across_rows(operations),
             shares: vec![Share::new(network, operations, most)],
             sums: Vec::new(),
             team: Team::default(),
@@ -123,9 +100,17 @@ impl<F: Float> Pass<F> {
         &self.stop
     }
 
+    /// The most rows of a share of a batch of so many: which is not this pass's largest, but has the same bits in any pass.
+    fn share_rows(&self, rows: usize) -> usize {
+        match self.together {
+            true => rows.div_ceil(MOST_TOGETHER).max(SHARE_ROWS).min(self.most),
+            false => self.most,
+        }
+    }
+
     /// Whether batches of so many rows go in several shares.
     pub(crate) fn is_shared(&self, rows: usize) -> bool {
-        rows > self.most
+        rows > self.share_rows(rows)
     }
 
     /// Who shares out the next runs.
@@ -189,7 +174,7 @@ impl<F: Float> Pass<F> {
         let operations = network.operations.clone();
         let operations = &operations[..network.scored(loss).len()];
         let total = match self.is_shared(batch.rows) {
-            true if is_across_rows(operations) => self.run_together(network, operations, loss, batch, step),
+            true if self.together => self.run_together(network, operations, loss, batch, step),
             true => self.run_shares(network, operations, loss, batch, step),
             false => self.run_whole(network, operations, loss, batch, step),
         };
@@ -266,7 +251,7 @@ impl<F: Float> Pass<F> {
         let run = |weights: &[F], share: &mut Share<F>, mut rows: Rows<'_, F>, sums: &mut Sums<F>| {
             rows.fill(&batch.fill);
             let random = batch.random.clone().of_share(rows.first / size);
-            // What looks at the whole batch has moving averages, and is never shared.
+            // What has moving averages goes side by side.
             let moving = &mut [][..];
             sums.loss = share.forward_and_score(operations, (weights, moving), loss, &mut rows, &random);
             share.backward(operations, weights, &mut rows, &mut sums.gradients);
@@ -320,8 +305,7 @@ impl<F: Float> Pass<F> {
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
     ) -> Option<f64> {
-        let shares = batch.rows.div_ceil(self.most);
-        let size = batch.rows.div_ceil(shares);
+        let size = batch.rows.div_ceil(batch.rows.div_ceil(self.share_rows(batch.rows)));
         let shares = batch.rows.div_ceil(size);
         self.make_room(network, operations, shares, shares);
         let parts = self.rooms.parts(batch.rows, size, batch.weighted);

@@ -196,7 +196,7 @@ impl<F: Float> Trainer<F> {
         self.epochs_done
     }
 
-    /// Whether a step has enough to do that sharing it out among threads is quicker.
+    /// Whether a step has enough to do that sharing it out among threads may be quicker.
     pub fn pays_for_helpers(&self) -> bool {
         let rows = self.options.batch_size.min(self.train.x.nrows());
         let pay_from = match self.pass.is_shared(rows) {
@@ -211,7 +211,7 @@ impl<F: Float> Trainer<F> {
         self.pass.heed(stop);
     }
 
-    /// Steps are shared out among a team from now on, where that pays; the bits stay the same.
+    /// Steps are shared out among a team from now on, where that may pay; the bits stay the same.
     pub fn share_out(&mut self, team: Team) {
         if self.pays_for_helpers() {
             self.pass.set_team(team);

@@ -17,6 +17,7 @@ pub mod session;
 mod submission;
 mod tables;
 mod traffic;
+mod trial;
 mod worker;
 
 pub use admission::DryRun;

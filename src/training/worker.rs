@@ -81,7 +81,7 @@ impl Worker<'_> {
         trainer.heed(self.flag.stop().clone());
         let mut timetable = Timetable::begin(Instant::now());
         let mut turn = Turn::begin(self.traffic);
-        let gathered = self.core.gather(&mut trainer);
+        let mut gathered = self.core.gather(&trainer);
         let stop = loop {
             let wish = self.flag.wish();
             if wish != Wish::GoOn {
@@ -96,6 +96,9 @@ impl Worker<'_> {
                     }
                 }
                 Step::Done(reason) => break Stop::Done(reason),
+            }
+            if let Some(gathered) = &mut gathered {
+                gathered.step_ended(&mut trainer);
             }
             turn.make_way();
         };

@@ -1,8 +1,8 @@
 //! A team of threads that share out work of microseconds.
 //!
 //! Waking a thread takes longer than a small product, so helpers keep looking for work while it comes fast, and sleep once it
-//! doesn't. Nobody is waited for but who has already begun: of a helper that is late the caller does the work. An item has
-//! the same thread from call to call, so that what it reads is still in that core's cache.
+//! doesn't. Nobody is waited for but who has already begun: of a helper that is late the caller does the work. Where there are
+//! as many items as threads each has the same thread from call to call, so that what it reads is still in that core's cache.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -24,30 +24,41 @@ pub struct Team(Option<Arc<Shared>>);
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
 struct Shared {
-    seats: Box<[Seat]>,
+    seats: Box<[Apart<Seat>]>,
+    /// Looked at all the time by all helpers, so apart from what calls change.
+    dismissed: Apart<AtomicBool>,
     /// Seats that are taken.
     helpers: AtomicUsize,
-    dismissed: AtomicBool,
     /// Whether a call is under way.
     calling: AtomicBool,
     panicked: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Whether a helper may be asleep.
     asleep: AtomicBool,
-    bed: Mutex<()>,
+    sleep: Mutex<()>,
     wake: Condvar,
     done: Condvar,
 }
 
-/// A helper's place, alone on its lines of the cache, of which some processors fetch two at a time.
+/// Alone on its lines of the cache, of which some processors fetch two at a time.
 #[derive(Default)]
 #[repr(align(128))]
+struct Apart<T>(T);
+
+/// A helper's place.
+#[derive(Default)]
 struct Seat {
     taken: AtomicBool,
     /// [`NOTHING`], or how far the work is that the helper shall do.
     state: AtomicUsize,
-    /// Where an offer's work is.
-    work: UnsafeCell<Option<&'static Work<'static>>>,
+    offer: UnsafeCell<Option<Offer>>,
+}
+
+/// What a helper is to do: `work(who)`.
+#[derive(Clone, Copy)]
+struct Offer {
+    work: &'static Work<'static>,
+    who: usize,
 }
 
 const NOTHING: usize = 0;
@@ -56,24 +67,24 @@ const BEGUN: usize = 2;
 /// Begun, and the caller sleeps until it is done.
 const AWAITED: usize = 3;
 
-/// How often a helper looks for work before it sleeps: some ten microseconds.
-const LOOKS: u32 = 2000;
+/// How often a helper looks for work before it sleeps: for ten to fifty microseconds, by how long the processor pauses.
+const LOOKS: u32 = 600;
 
 /// How often a caller looks whether a helper is done before it lets other threads have its core.
-const PATIENCE: u32 = 10_000;
+const LOOKS_BEFORE_WAITING: u32 = 10_000;
 
 impl Team {
     /// A team that so many helpers may join.
     pub fn new(helpers: usize) -> Self {
         Self(Some(Arc::new(Shared {
-            seats: (0..helpers).map(|_| Seat::default()).collect(),
+            seats: (0..helpers).map(|_| Apart::default()).collect(),
             helpers: AtomicUsize::new(0),
-            dismissed: AtomicBool::new(false),
+            dismissed: Apart(AtomicBool::new(false)),
             calling: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             panic: Mutex::new(None),
             asleep: AtomicBool::new(false),
-            bed: Mutex::new(()),
+            sleep: Mutex::new(()),
             wake: Condvar::new(),
             done: Condvar::new(),
         })))
@@ -88,7 +99,7 @@ impl Team {
     }
 
     /// Whether both are one team.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn ptr_eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             _ => false,
@@ -100,45 +111,60 @@ impl Team {
         length.div_ceil(self.size()).min(*pays.end()).max(*pays.start())
     }
 
-    /// Does `work` to every item. A panic of it goes on here, once all that was begun has ended.
+    /// Does `work` to every item, which must not wait for another: one thread may do all of them, one after the other. A panic
+    /// goes on here, once all that was begun has ended; items that nobody has begun by then may be leaked.
     ///
     /// Where a call of this team is under way already, as within `work`, the caller does all by itself.
     pub fn for_each<T: Send>(&self, items: impl IntoIterator<Item = T>, work: impl Fn(T) + Sync) {
-        let helped = self.0.as_deref().filter(|_| self.size() > 1);
-        let Some(shared) = helped.filter(|shared| !shared.calling.swap(true, Ordering::Acquire)) else {
+        let Some((shared, _calling)) = self.call() else {
             return items.into_iter().for_each(work);
         };
         let items: Vec<ManuallyDrop<T>> = items.into_iter().map(ManuallyDrop::new).collect();
         let count = items.len();
-        let helpers = shared.seats.len().min(count.saturating_sub(1));
-        let next = AtomicUsize::new(1 + helpers);
         let items = Items(items.as_ptr());
-        shared.run(helpers, &|who| {
+        let next = AtomicUsize::new(0);
+        shared.run(count, |threads| next.store(threads, Ordering::Relaxed), &|who| {
             let mut item = who;
             while item < count {
                 // SAFETY: each number below the length comes up once, and nobody drops the items.
                 work(unsafe { items.read(item) });
-                if count == 1 + helpers {
-                    break;
-                }
                 item = next.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
 
+    /// Begins a call, if there are helpers and none is under way.
+    fn call(&self) -> Option<(&Shared, Calling<'_>)> {
+        let shared = self.0.as_deref().filter(|_| self.size() > 1)?;
+        let calling = shared.calling.swap(true, Ordering::Acquire);
+        (!calling).then(|| (shared, Calling(&shared.calling)))
+    }
+
     /// A place among the helpers, if one is free.
     pub fn join(&self) -> Option<Helper<'_>> {
         let shared = self.0.as_ref()?;
-        let free = |seat: &Seat| !seat.taken.swap(true, Ordering::Acquire);
+        let free = |seat: &Apart<Seat>| !seat.0.taken.swap(true, Ordering::Acquire);
         let seat = shared.seats.iter().position(free)?;
         shared.helpers.fetch_add(1, Ordering::Relaxed);
         Some(Helper { shared, seat })
     }
 
+    /// Helpers that sleep ask whether they are to stay.
+    pub fn wake(&self) {
+        if let Some(shared) = &self.0 {
+            shared.wake_up();
+        }
+    }
+
+    /// Helpers leave for good when this is dropped.
+    pub fn dismiss_at_end(&self) -> Dismissal {
+        Dismissal(self.clone())
+    }
+
     /// Helpers leave, for good.
     pub fn dismiss(&self) {
         if let Some(shared) = &self.0 {
-            shared.dismissed.store(true, Ordering::Relaxed);
+            shared.dismissed.0.store(true, Ordering::Relaxed);
             shared.wake_up();
         }
     }
@@ -154,7 +180,7 @@ impl Helper<'_> {
     /// Helps until `stay`, which is asked between two looks for work, says no or the team is dismissed.
     pub fn help(self, stay: impl Fn() -> bool) {
         let mut looks = 0;
-        while !self.shared.dismissed.load(Ordering::Relaxed) && stay() {
+        while !self.shared.dismissed.0.load(Ordering::Relaxed) && stay() {
             if self.shared.work_at(self.seat) {
                 looks = 0;
             } else if looks < LOOKS {
@@ -171,7 +197,25 @@ impl Helper<'_> {
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
         self.shared.helpers.fetch_sub(1, Ordering::Relaxed);
-        self.shared.seats[self.seat].taken.store(false, Ordering::Release);
+        self.shared.seats[self.seat].0.taken.store(false, Ordering::Release);
+    }
+}
+
+/// Dismisses a team when dropped.
+pub struct Dismissal(Team);
+
+impl Drop for Dismissal {
+    fn drop(&mut self) {
+        self.0.dismiss();
+    }
+}
+
+/// While this is there a call is under way.
+struct Calling<'a>(&'a AtomicBool);
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -196,20 +240,26 @@ impl<T> Items<T> {
     }
 }
 
-// SAFETY: `work` is written by who calls, of which there is one at a time, while nothing is offered at the seat, and read by
-// who sits there, which is one at a time, between beginning and ending what was offered.
+// SAFETY: `offer` is written by who calls, of which there is one at a time, while nothing is offered at the seat, and read by
+// who has begun what was offered, or has taken it back.
 unsafe impl Sync for Seat {}
 
 impl Shared {
-    /// Does `work` for 0 here and for 1 to `helpers` by those at the first seats, or here.
-    fn run(&self, helpers: usize, work: &Work<'_>) {
+    /// Does `work` for 0 here and for as many of the numbers from 1 below `count` as there are helpers by these, or here.
+    /// `begin` hears before how many numbers that makes. Who calls has set `calling`.
+    fn run(&self, count: usize, begin: impl FnOnce(usize), work: &Work<'_>) {
         // SAFETY: only the lifetime changes. The reference is used by whoever has begun a part of this call, and this
         // function returns, or unwinds, only after all parts have been done.
         let work: &'static Work<'static> = unsafe { std::mem::transmute(work) };
-        let seats = &self.seats[..helpers];
-        for seat in seats {
-            // SAFETY: whoever sits there reads it only after an offer.
-            unsafe { *seat.work.get() = Some(work) };
+        let helpers = self.helpers.load(Ordering::Relaxed).min(count.saturating_sub(1));
+        let present = self.seats.iter().map(|seat| &seat.0);
+        let present = present.filter(|seat| seat.taken.load(Ordering::Relaxed)).take(helpers);
+        begin(1 + helpers);
+        let mut offered = 0;
+        for (number, seat) in present.enumerate() {
+            offered = 1 + number;
+            // SAFETY: whoever sits there reads it only after the offer.
+            unsafe { *seat.offer.get() = Some(Offer { work, who: offered }) };
             seat.state.store(OFFERED, Ordering::Release);
         }
         // Whom this doesn't see going to sleep the next call does.
@@ -217,26 +267,36 @@ impl Shared {
             self.wake_up();
         }
         self.attempt(work, 0);
-        for (number, seat) in seats.iter().enumerate() {
-            let back = seat
-                .state
-                .compare_exchange(OFFERED, NOTHING, Ordering::Relaxed, Ordering::Relaxed);
-            if back.is_ok() {
-                self.attempt(work, 1 + number);
-                continue;
-            }
-            self.wait_for(seat);
+        (1 + offered..=helpers).for_each(|who| self.attempt(work, who));
+        for seat in self.seats.iter().map(|seat| &seat.0) {
+            self.take_back_or_wait_for(seat);
         }
-        self.calling.store(false, Ordering::Release);
         if self.panicked.load(Ordering::Relaxed) {
             self.panicked.store(false, Ordering::Relaxed);
-            resume_unwind(lock(&self.panic).take().expect("left by what panicked"));
+            let panic = lock(&self.panic).take();
+            resume_unwind(panic.expect("left by what panicked"));
         }
+    }
+
+    fn take_back_or_wait_for(&self, seat: &Seat) {
+        if seat.state.load(Ordering::Acquire) == NOTHING {
+            return;
+        }
+        let back = seat
+            .state
+            .compare_exchange(OFFERED, NOTHING, Ordering::Relaxed, Ordering::Relaxed);
+        if back.is_err() {
+            return self.wait_for(seat);
+        }
+        // SAFETY: what was offered there is nobody else's any more.
+        let offer = unsafe { *seat.offer.get() };
+        let Offer { work, who } = offer.expect("offered by this call");
+        self.attempt(work, who);
     }
 
     /// Does what is offered at a seat; whether there was something.
     fn work_at(&self, number: usize) -> bool {
-        let seat = &self.seats[number];
+        let seat = &self.seats[number].0;
         if seat.state.load(Ordering::Relaxed) != OFFERED {
             return false;
         }
@@ -245,10 +305,10 @@ impl Shared {
             .compare_exchange(OFFERED, BEGUN, Ordering::Acquire, Ordering::Relaxed);
         if begin.is_ok() {
             // SAFETY: the call doesn't end before the state is `NOTHING` again.
-            let work = unsafe { *seat.work.get() }.expect("offered");
-            self.attempt(work, 1 + number);
+            let Offer { work, who } = unsafe { *seat.offer.get() }.expect("offered");
+            self.attempt(work, who);
             if seat.state.swap(NOTHING, Ordering::AcqRel) == AWAITED {
-                let _bed = lock(&self.bed);
+                let _awake = lock(&self.sleep);
                 self.done.notify_one();
             }
         }
@@ -257,40 +317,44 @@ impl Shared {
 
     /// Until what was begun at a seat is done.
     fn wait_for(&self, seat: &Seat) {
-        for _ in 0..PATIENCE {
+        for _ in 0..LOOKS_BEFORE_WAITING {
             if seat.state.load(Ordering::Acquire) == NOTHING {
                 return;
             }
             hint::spin_loop();
         }
-        let mut bed = lock(&self.bed);
+        let mut guard = lock(&self.sleep);
         let awaited = seat
             .state
             .compare_exchange(BEGUN, AWAITED, Ordering::Relaxed, Ordering::Acquire);
         while awaited.is_ok() && seat.state.load(Ordering::Acquire) != NOTHING {
-            bed = self.done.wait(bed).unwrap_or_else(PoisonError::into_inner);
+            guard = self.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Keeps the panic of a part for the caller.
     fn attempt(&self, work: &Work<'_>, who: usize) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(who))) {
-            lock(&self.panic).get_or_insert(panic);
+            match &mut *lock(&self.panic) {
+                first @ None => *first = Some(panic),
+                // Dropping it might panic once more, while others still work.
+                Some(_) => std::mem::forget(panic),
+            }
             self.panicked.store(true, Ordering::Relaxed);
         }
     }
 
     fn sleep(&self, seat: usize) {
-        let bed = lock(&self.bed);
+        let guard = lock(&self.sleep);
         self.asleep.store(true, Ordering::Relaxed);
-        let offered = self.seats[seat].state.load(Ordering::Relaxed) == OFFERED;
-        if !offered && !self.dismissed.load(Ordering::Relaxed) {
-            drop(self.wake.wait(bed));
+        let offered = self.seats[seat].0.state.load(Ordering::Relaxed) == OFFERED;
+        if !offered && !self.dismissed.0.load(Ordering::Relaxed) {
+            drop(self.wake.wait(guard));
         }
     }
 
     fn wake_up(&self) {
-        let _bed = lock(&self.bed);
+        let _awake = lock(&self.sleep);
         self.asleep.store(false, Ordering::Relaxed);
         self.wake.notify_all();
     }

@@ -162,7 +162,7 @@ impl BatchNormalization {
             gamma: &weights[self.gamma.clone()],
             d_gamma: moments.means,
             d_beta: moments.variances,
-            share: F::ONE / F::from_f64(rows as f64),
+            inverse_rows: F::ONE / F::from_f64(rows as f64),
         });
     }
 

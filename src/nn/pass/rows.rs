@@ -1,7 +1,35 @@
 //! The rows of a batch, and those of a share.
 
-use super::{Fill, Room};
+use std::ops::Range;
+
 use crate::nn::kernel::{Buffer, Float, Team};
+use crate::nn::rng::Random;
+
+/// What a pass runs on.
+pub(crate) struct Batch<'a, P> {
+    pub(crate) rows: usize,
+    /// Whether the rows have factors.
+    pub(crate) weighted: bool,
+    /// Decides what dropout drops.
+    pub(crate) random: &'a Random,
+    /// A [`Fill`].
+    pub(crate) fill: P,
+}
+
+/// Puts some of the batch's rows into their places.
+pub(crate) trait Fill<F>: Fn(Range<usize>, Room<'_, F>) + Sync {}
+
+impl<F, P: Fn(Range<usize>, Room<'_, F>) + Sync> Fill<F> for P {}
+
+/// The places of some rows.
+pub(crate) struct Room<'a, F> {
+    /// (n, inputs)
+    pub(crate) x: &'a mut [F],
+    /// (n, outputs)
+    pub(crate) y: &'a mut [F],
+    /// (n): factors of the rows, where there are any.
+    pub(crate) weights: &'a mut [F],
+}
 
 /// Room for the rows of batches.
 #[derive(Debug)]

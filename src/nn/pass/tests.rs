@@ -1,21 +1,17 @@
+use std::ops::Range;
+
 use super::*;
 use crate::nn::kernel::with_helpers;
-use crate::nn::rng::Purpose;
-use crate::nn::spec::{ModelSpec, Plan, Target};
+use crate::nn::rng::{Purpose, Random};
+use crate::nn::spec::{ModelSpec, Target};
 
 const ROWS: usize = 11;
 
-fn plan() -> Plan {
-    let spec = r#"{"layers": [{"type": "dense", "units": 7, "activation": "swish"},
-        {"type": "layer_normalization"}, {"type": "dense", "units": 3, "activation": "softmax"}],
-        "loss": "categorical_crossentropy"}"#;
-    let spec: ModelSpec = serde_json::from_str(spec).unwrap();
-    spec.plan("", 4, Target::Classes(3)).unwrap()
-}
-
-/// Loss, gradients and outputs of eleven weighted rows in shares of at most so many.
-fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
-    let plan = plan();
+/// Loss, gradients, outputs and moving averages of eleven rows, some without weight, in shares of at most so many.
+fn in_shares_of(most: usize, layers: &str) -> [Vec<f64>; 4] {
+    let spec = format!(r#"{{"layers": {layers}, "loss": "categorical_crossentropy"}}"#);
+    let spec: ModelSpec = serde_json::from_str(&spec).unwrap();
+    let plan = spec.plan("", 4, Target::Classes(3)).unwrap();
     let mut network = Network::initialize(&plan, 3);
     let random = Random::new(0, Purpose::Dropout, 0, 0);
     let batch = Batch {
@@ -26,30 +22,66 @@ fn in_shares_of(most: usize) -> (f64, Vec<f64>, Vec<f64>) {
             for (place, row) in rows.enumerate() {
                 (0..4).for_each(|i| room.x[place * 4 + i] = ((row * 4 + i) as f64).sin());
                 (0..3).for_each(|o| room.y[place * 3 + o] = f64::from(u8::from(row % 3 == o)));
-                room.weights[place] = 1.0 + row as f64 / 7.0;
+                room.weights[place] = if row % 4 == 1 { 0.0 } else { 1.0 + row as f64 / 7.0 };
             }
         },
     };
     let operations = network.scored(&plan.loss).to_vec();
     let mut pass = Pass::in_shares(&network, &operations, ROWS, most);
+    // What the first run leaves must not show in the second.
+    pass.run(&mut network, &plan.loss, &batch).unwrap();
     let loss = pass.run(&mut network, &plan.loss, &batch).unwrap();
-    (loss, pass.gradients().to_vec(), pass.outputs(ROWS).to_vec())
+    let (gradients, outputs) = (pass.gradients().to_vec(), pass.outputs(ROWS).to_vec());
+    [vec![loss], gradients, outputs, network.moving.to_vec()]
 }
 
 #[test]
-fn shares_of_any_size_come_to_the_same_loss_gradients_and_outputs() {
-    let (loss, gradients, outputs) = in_shares_of(ROWS);
-    for most in 1..ROWS {
-        let (found, found_gradients, found_outputs) = in_shares_of(most);
-        assert!((found - loss).abs() < 1e-14, "{found} for {loss} in shares of {most}");
-        assert_eq!(found_outputs, outputs, "shares of {most}");
-        for (found, wanted) in found_gradients.iter().zip(&gradients) {
-            assert!(
-                (found - wanted).abs() < 1e-13,
-                "{found} for {wanted} in shares of {most}"
-            );
+fn shares_of_any_size_come_to_the_same_numbers() {
+    let swish = r#"{"type": "dense", "units": 7, "activation": "swish"}"#;
+    let softmax = r#"{"type": "dense", "units": 3, "activation": "softmax"}"#;
+    let norm = r#"{"type": "batch_normalization"}"#;
+    for layers in [
+        format!(r#"[{swish}, {{"type": "layer_normalization"}}, {softmax}]"#),
+        format!("[{swish}, {norm}, {softmax}]"),
+        format!("[{norm}, {swish}, {norm}, {norm}, {swish}, {softmax}]"),
+        format!(
+            r#"[{swish}, {{"type": "dense", "units": 3}}, {norm}, {{"type": "activation", "activation": "softmax"}}]"#
+        ),
+    ] {
+        let wanted = in_shares_of(ROWS, &layers);
+        for most in 1..ROWS {
+            let found = in_shares_of(most, &layers);
+            for (found, wanted) in found.iter().flatten().zip(wanted.iter().flatten()) {
+                let error = (found - wanted).abs();
+                assert!(error < 1e-12, "{found} for {wanted} in shares of {most}, {layers}");
+            }
         }
     }
+}
+
+#[test]
+fn a_batch_has_the_same_bits_in_any_pass() {
+    let spec = r#"{"layers": [{"type": "dense", "units": 3}, "batch_normalization", {"type": "dense", "units": 1}], "loss": "mse"}"#;
+    let spec: ModelSpec = serde_json::from_str(spec).unwrap();
+    let plan = spec.plan("", 2, Target::Regression).unwrap();
+    let random = Random::new(0, Purpose::Dropout, 0, 0);
+    let batch = Batch {
+        rows: 1100,
+        weighted: false,
+        random: &random,
+        fill: |rows: Range<usize>, room: Room<'_, f32>| {
+            let of = |k: usize| ((rows.start * 2 + k) as f32).sin();
+            (0..room.x.len()).for_each(|k| room.x[k] = of(k));
+            (0..room.y.len()).for_each(|k| room.y[k] = of(2 * k));
+        },
+    };
+    let gradients = |largest: usize| {
+        let mut network = Network::initialize(&plan, 3);
+        let mut pass = Pass::new(&network, &plan.loss, largest);
+        pass.run(&mut network, &plan.loss, &batch);
+        pass.gradients().to_vec()
+    };
+    assert_eq!(gradients(1100), gradients(4000));
 }
 
 /// The gradients of rows of which some have no weight, or of those alone that have.

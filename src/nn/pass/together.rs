@@ -3,12 +3,11 @@
 //! From one such operation to the next each share goes by itself; there they meet, and what each has summed up becomes what
 //! all of them go on with.
 
-use super::Fill;
-use super::rows::Rows;
+use super::rows::{Fill, Rows};
 use super::share::{Place, Share};
 use super::sums::Sums;
 use crate::nn::kernel::{Float, Stop, Team};
-use crate::nn::layer::{Operation, Way};
+use crate::nn::layer::{BatchNormalization, Operation, Way};
 use crate::nn::rng::Random;
 use crate::nn::spec::LossSpec;
 
@@ -39,12 +38,14 @@ impl<F: Float> Together<'_, F> {
         fill: &impl Fill<F>,
     ) -> Option<()> {
         let operations = self.operations;
-        let across = |(at, operation): (usize, &'_ Operation)| operation.across_rows().map(|_| at);
-        let meetings: Vec<usize> = operations.iter().enumerate().filter_map(across).collect();
+        let operations_by_number = operations.iter().enumerate();
+        let meetings: Vec<(usize, &BatchNormalization)> = operations_by_number
+            .filter_map(|(at, operation)| Some((at, operation.across_rows()?)))
+            .collect();
         self.each(|side| side.rows.fill(fill))?;
         let mut done = 0;
-        for &at in &meetings {
-            self.forward_to_meeting(done, at, weights, moving)?;
+        for &(at, layer) in &meetings {
+            self.forward_to_meeting(done, (at, layer), weights, moving)?;
             done = at;
         }
         let mut left = operations.len();
@@ -52,8 +53,8 @@ impl<F: Float> Together<'_, F> {
             side.forward(done, left, operations, weights);
             side.sums.loss = side.share.score(loss, &mut side.rows);
         })?;
-        for &at in meetings.iter().rev() {
-            self.backward_to_meeting(at, left, weights)?;
+        for &(at, layer) in meetings.iter().rev() {
+            self.backward_to_meeting((at, layer), left, weights)?;
             left = at;
         }
         let first = Operation::first_with_weights(operations);
@@ -61,9 +62,14 @@ impl<F: Float> Together<'_, F> {
     }
 
     /// Operations from `done` on up to that at `at`, whose moments are known then.
-    fn forward_to_meeting(&mut self, done: usize, at: usize, weights: &[F], moving: &mut [F]) -> Option<()> {
-        let operations = self.operations;
-        let (rows, layer) = (self.rows, operations[at].across_rows()?);
+    fn forward_to_meeting(
+        &mut self,
+        done: usize,
+        (at, layer): (usize, &BatchNormalization),
+        weights: &[F],
+        moving: &mut [F],
+    ) -> Option<()> {
+        let (operations, rows) = (self.operations, self.rows);
         self.each(|side| {
             side.forward(done, at, operations, weights);
             let Place { x, statistics, .. } = side.place(at, operations);
@@ -79,9 +85,13 @@ impl<F: Float> Together<'_, F> {
     }
 
     /// Back from `left` down to the operation at `at`, whose gradients are known then.
-    fn backward_to_meeting(&mut self, at: usize, left: usize, weights: &[F]) -> Option<()> {
+    fn backward_to_meeting(
+        &mut self,
+        (at, layer): (usize, &BatchNormalization),
+        left: usize,
+        weights: &[F],
+    ) -> Option<()> {
         let operations = self.operations;
-        let layer = operations[at].across_rows()?;
         self.each(|side| {
             side.backward(at + 1, left, operations, weights);
             let Place { x, statistics, d, .. } = side.share.place(at, &operations[at], &mut side.rows);

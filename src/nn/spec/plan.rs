@@ -92,7 +92,8 @@ impl Plan {
         // Each dense layer with an activation keeps two arrays; two more hold the gradients on their way back.
         let widths: Vec<u128> = self.widths().map(|width| width as u128).collect();
         let widest = widths.iter().copied().max().unwrap_or(0);
-        let pass = batch * (2 * widths.iter().sum::<u128>() + 2 * widest);
+        let in_shares = batch.next_multiple_of(SHARE_ROWS as u128);
+        let pass = in_shares * (2 * widths.iter().sum::<u128>() + 2 * widest);
         let matrix = rows * (self.inputs as u128 + self.outputs as u128 + 2);
         let weights = (layout.trainable + layout.moving) as u128;
         let slots = self.optimizer.slots() as u128;

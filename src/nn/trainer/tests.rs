@@ -79,12 +79,12 @@ fn stop_at_every(so_many: usize, spec: &str) -> usize {
 fn a_step_that_is_given_up_anywhere_leaves_no_trace() {
     let in_shares = r#"{"layers": [{"type": "dense", "units": 16, "activation": "swish"},
         {"type": "dropout", "rate": 0.2}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
-    let as_a_whole = r#"{"layers": [{"type": "dense", "units": 16}, {"type": "batch_normalization"},
+    let side_by_side = r#"{"layers": [{"type": "dense", "units": 16}, {"type": "batch_normalization"},
         {"type": "activation", "activation": "swish"}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
     // So many weights that they change while the gradients are still worked out.
     let at_once = r#"{"layers": [{"type": "dense", "units": 128, "activation": "relu"}, {"type": "batch_normalization"},
         {"type": "dense", "units": 2064}, {"type": "dense", "units": 1}], "loss": "mse"}"#;
-    for (spec, so_many, places) in [(in_shares, 1, 40), (as_a_whole, 1, 30), (at_once, 121, 40)] {
+    for (spec, so_many, places) in [(in_shares, 1, 40), (side_by_side, 1, 30), (at_once, 121, 40)] {
         let found = stop_at_every(so_many, spec);
         assert!(found >= places, "only {found} looks in {spec}");
     }

@@ -15,10 +15,9 @@ pub(crate) fn with_helpers<T>(helpers: usize, work: impl FnOnce(&Team) -> T) -> 
                 helper.help(|| true);
             });
         }
+        let _dismissal = team.dismiss_at_end();
         there.wait();
-        let done = catch_unwind(AssertUnwindSafe(|| work(&team)));
-        team.dismiss();
-        done.unwrap_or_else(|panic| resume_unwind(panic))
+        work(&team)
     })
 }
 
@@ -42,38 +41,64 @@ fn every_item_is_worked_on_once_and_before_the_call_returns() {
 }
 
 #[test]
-fn an_item_of_its_own_goes_to_each_helper_that_is_there_in_time() {
+fn as_many_items_as_threads_are_each_the_same_threads() {
     with_helpers(2, |team| {
-        let meeting = Barrier::new(3);
-        let threads = Mutex::new(Vec::new());
-        // Each waits for the others, so that nobody can do two of them.
-        team.for_each(0..3, |_| {
-            meeting.wait();
-            lock(&threads).push(thread::current().id());
-        });
-        let mut threads = threads.into_inner().unwrap();
-        threads.sort_by_key(|id| format!("{id:?}"));
-        threads.dedup();
-        assert_eq!(threads.len(), 3);
+        let mut threads = [None; 3];
+        // Until both helpers were in time once.
+        while threads.iter().any(Option::is_none) || threads[1..].contains(&threads[0]) {
+            team.for_each(&mut threads, |thread| *thread = Some(thread::current().id()));
+        }
+        let kept = threads;
+        for _ in 0..1000 {
+            team.for_each(threads.iter().zip(&kept), |(_, kept)| {
+                let me = Some(thread::current().id());
+                assert!(
+                    me == *kept || me == threads[0],
+                    "a helper does its own item, or the caller"
+                );
+            });
+        }
     });
 }
 
 #[test]
-fn helpers_that_slept_wake_up_for_work_and_callers_that_wait_long_for_them() {
+fn helpers_that_slept_wake_up_for_work_and_callers_sleep_until_a_long_item_is_done() {
     with_helpers(1, |team| {
+        let shared = team.0.as_ref().unwrap();
         for _ in 0..3 {
-            let shared = team.0.as_ref().unwrap();
             while !shared.asleep.load(Ordering::Relaxed) {
                 hint::spin_loop();
             }
-            let meeting = Barrier::new(2);
-            team.for_each([false, true], |waits| {
-                meeting.wait();
-                // Long enough for the caller to lose its patience.
-                if waits && thread::current().name() != Some("main") {
-                    (0..20 * PATIENCE).for_each(|_| hint::spin_loop());
-                }
+            // Until the helper has begun one of them.
+            let (caller, helped) = (thread::current().id(), AtomicBool::new(false));
+            while !helped.load(Ordering::Relaxed) {
+                team.for_each(0..2, |_| {
+                    if thread::current().id() != caller {
+                        helped.store(true, Ordering::Relaxed);
+                        (0..10 * LOOKS_BEFORE_WAITING).for_each(|_| hint::spin_loop());
+                    }
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn whoever_sits_where_gets_work() {
+    let team = Team::new(3);
+    let [first, second, helper] = [(); 3].map(|()| team.join().unwrap());
+    drop((first, second));
+    thread::scope(|scope| {
+        let _dismissal = team.dismiss_at_end();
+        scope.spawn(|| helper.help(|| true));
+        let (caller, helped) = (thread::current().id(), AtomicBool::new(false));
+        while !helped.load(Ordering::Relaxed) {
+            let mut done = [0; 2];
+            team.for_each(&mut done, |done| {
+                *done += 1;
+                helped.fetch_or(thread::current().id() != caller, Ordering::Relaxed);
             });
+            assert_eq!(done, [1; 2]);
         }
     });
 }
@@ -93,6 +118,9 @@ fn a_panic_of_any_item_goes_on_in_the_caller_when_all_others_are_done() {
             let mut after = [0; 3];
             team.for_each(&mut after, |item| *item += 1);
             assert_eq!(after, [1; 3], "the team goes on");
+            let items = (0..3).inspect(|_| panic!("no item"));
+            catch_unwind(AssertUnwindSafe(|| team.for_each(items, |_| ()))).unwrap_err();
+            assert!(!team.0.as_ref().unwrap().calling.load(Ordering::Relaxed));
         });
     }
 }

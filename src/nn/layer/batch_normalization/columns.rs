@@ -173,7 +173,7 @@ pub(super) struct InputGradient<'a, F> {
     pub(super) d_gamma: &'a [F],
     pub(super) d_beta: &'a [F],
     /// 1/n
-    pub(super) share: F,
+    pub(super) inverse_rows: F,
 }
 
 impl<F: Float> Kernel for InputGradient<'_, F> {
@@ -199,7 +199,7 @@ impl<F: Float> Columns for InputGradient<'_, F> {
         {
             let (normalized, d): ([F; N], &mut [F; N]) = (at(normalized, first), at_mut(d, first));
             for column in 0..N {
-                let common = normalized[column].mul_add(d_gamma[column], d_beta[column]) * self.share;
+                let common = normalized[column].mul_add(d_gamma[column], d_beta[column]) * self.inverse_rows;
                 d[column] = factor[column] * (d[column] - common);
             }
         }
