@@ -128,6 +128,10 @@ impl Team {
             while item < count {
                 // SAFETY: each number below the length comes up once, and nobody drops the items.
                 work(unsafe { items.read(item) });
+                // Where nothing is left nobody takes the line of the cache from the others.
+                if next.load(Ordering::Relaxed) >= count {
+                    break;
+                }
                 item = next.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -149,7 +153,7 @@ impl Team {
         Some(Helper { shared, seat })
     }
 
-    /// Helpers that sleep ask whether they are to stay.
+    /// Helpers that sleep, or are about to, ask again whether they are to stay.
     pub fn wake(&self) {
         if let Some(shared) = &self.0 {
             shared.wake_up();
@@ -187,7 +191,7 @@ impl Helper<'_> {
                 looks += 1;
                 hint::spin_loop();
             } else {
-                self.shared.sleep(self.seat);
+                self.shared.sleep(self.seat, &stay);
                 looks = 0;
             }
         }
@@ -344,11 +348,12 @@ impl Shared {
         }
     }
 
-    fn sleep(&self, seat: usize) {
+    /// Until there may be work, or a reason to leave.
+    fn sleep(&self, seat: usize, stay: impl Fn() -> bool) {
         let guard = lock(&self.sleep);
         self.asleep.store(true, Ordering::Relaxed);
         let offered = self.seats[seat].0.state.load(Ordering::Relaxed) == OFFERED;
-        if !offered && !self.dismissed.0.load(Ordering::Relaxed) {
+        if !offered && !self.dismissed.0.load(Ordering::Relaxed) && stay() {
             drop(self.wake.wait(guard));
         }
     }
