@@ -100,12 +100,14 @@ impl<F: Float> Pass<F> {
         &self.stop
     }
 
-    /// The most rows of a share of a batch of so many: which is not this pass's largest, but has the same bits in any pass.
+    /// How many rows the shares of a batch of so many have, but for the last: it depends on the batch, not on what the pass was
+    /// made for, so that a batch has the same bits in any pass.
     fn share_rows(&self, rows: usize) -> usize {
-        match self.together {
+        let most = match self.together {
             true => rows.div_ceil(MOST_TOGETHER).max(SHARE_ROWS).min(self.most),
             false => self.most,
-        }
+        };
+        rows.div_ceil(rows.div_ceil(most))
     }
 
     /// Whether batches of so many rows go in several shares.
@@ -243,8 +245,7 @@ impl<F: Float> Pass<F> {
         batch: &Batch<'_, P>,
         mut step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
     ) -> Option<f64> {
-        let shares = batch.rows.div_ceil(self.most);
-        let size = batch.rows.div_ceil(shares);
+        let size = self.share_rows(batch.rows);
         let shares = batch.rows.div_ceil(size);
         let at_once = self.at_once(shares);
         self.make_room(network, operations, self.team.size().min(shares), at_once);
@@ -285,13 +286,8 @@ impl<F: Float> Pass<F> {
                 _ => sums,
             };
             let last = first + at_once * size >= batch.rows && total.is_finite();
-            let mut step = step
-                .take_if(|_| last)
-                .map(|(optimizer, state)| (optimizer.begin_step(state), state));
-            let weights = step
-                .as_mut()
-                .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
-            sums::add(&mut self.gradients, sums, weights, &self.team);
+            let step = step.take_if(|_| last);
+            sums::add(&mut self.gradients, sums, &mut network.trainable, step, &self.team);
         }
         Some(total)
     }
@@ -305,7 +301,7 @@ impl<F: Float> Pass<F> {
         batch: &Batch<'_, P>,
         step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
     ) -> Option<f64> {
-        let size = batch.rows.div_ceil(batch.rows.div_ceil(self.share_rows(batch.rows)));
+        let size = self.share_rows(batch.rows);
         let shares = batch.rows.div_ceil(size);
         self.make_room(network, operations, shares, shares);
         let parts = self.rooms.parts(batch.rows, size, batch.weighted);
@@ -327,13 +323,8 @@ impl<F: Float> Pass<F> {
         let sums = &mut self.sums[..shares];
         let total: f64 = sums.iter().map(|sums| sums.loss).sum();
         let others = sums::begin_with(&mut self.gradients, sums);
-        let mut step = step
-            .filter(|_| total.is_finite())
-            .map(|(optimizer, state)| (optimizer.begin_step(state), state));
-        let weights = step
-            .as_mut()
-            .map(|(update, state)| Changing::new(state.part(&mut network.trainable), update));
-        sums::add(&mut self.gradients, others, weights, &self.team);
+        let step = step.filter(|_| total.is_finite());
+        sums::add(&mut self.gradients, others, &mut network.trainable, step, &self.team);
         Some(total)
     }
 

@@ -4,7 +4,7 @@ mod columns;
 
 use std::ops::Range;
 
-use columns::{Gradients, Infer, InputGradient, Normalize, Squares};
+use columns::{Gradients, InBlocks, Infer, InputGradient, Normalize, Squares};
 
 use super::{BatchNormalizationSpec, Context};
 use crate::nn::kernel::{Float, dispatch, reduce};
@@ -88,7 +88,7 @@ impl BatchNormalization {
 
     pub(crate) fn sum_squares<F: Float>(&self, x: &[F], statistics: &mut [F]) {
         let Moments { means, variances, .. } = Moments::of(statistics);
-        dispatch(Squares { x, means, variances });
+        dispatch(InBlocks(Squares { x, means, variances }));
     }
 
     /// From the sums of squares of the shares of so many rows; moving averages advance.
@@ -115,26 +115,26 @@ impl BatchNormalization {
     pub(crate) fn normalize<F: Float>(&self, weights: &[F], statistics: &mut [F], x: &mut [F], y: &mut [F]) {
         let Moments { scales, means, .. } = Moments::of(statistics);
         let (gamma, beta) = (&weights[self.gamma.clone()], &weights[self.beta.clone()]);
-        dispatch(Normalize {
+        dispatch(InBlocks(Normalize {
             x,
             y,
             means,
             scales,
             gamma,
             beta,
-        });
+        }));
     }
 
     /// On the way back a share adds up its rows' gradients, in the place of the moments.
     pub(crate) fn sum_gradients<F: Float>(&self, statistics: &mut [F], normalized: &[F], d: &[F], gradients: &mut [F]) {
         let moments = Moments::of(statistics);
         let (d_gamma, d_beta) = (moments.means, moments.variances);
-        dispatch(Gradients {
+        dispatch(InBlocks(Gradients {
             normalized,
             d,
             d_gamma,
             d_beta,
-        });
+        }));
         gradients[self.gamma.clone()].copy_from_slice(d_gamma);
         gradients[self.beta.clone()].copy_from_slice(d_beta);
     }
@@ -155,7 +155,7 @@ impl BatchNormalization {
         d: &mut [F],
     ) {
         let moments = Moments::of(statistics);
-        dispatch(InputGradient {
+        dispatch(InBlocks(InputGradient {
             normalized,
             d,
             scales: moments.scales,
@@ -163,7 +163,7 @@ impl BatchNormalization {
             d_gamma: moments.means,
             d_beta: moments.variances,
             inverse_rows: F::ONE / F::from_f64(rows as f64),
-        });
+        }));
     }
 
     /// Inference: the moving averages stand for the batch's.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::nn::kernel::product::Sink;
 use crate::nn::kernel::{Buffer, Float, Team, reduce};
-use crate::nn::optimizer::{Changing, LANES};
+use crate::nn::optimizer::{Changing, LANES, OptimizerSpec, OptimizerState};
 
 /// What the rows of a share come to.
 #[derive(Debug)]
@@ -33,11 +33,20 @@ pub(super) fn begin_with<'a, F: Float>(gradients: &mut Buffer<F>, shares: &'a mu
 /// Gradients that a thread adds up at a time.
 const PIECE: RangeInclusive<usize> = 1024..=4096;
 
-/// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares; then an update of the weights, where
-/// there is one.
-pub(super) fn add<F: Float>(gradients: &mut [F], shares: &[Sums<F>], weights: Option<Changing<'_, F>>, team: &Team) {
+/// `gradients ← gradients + Σ shares`, each element's sum in the order of the shares; then a step of the optimizer, where there
+/// is one.
+pub(super) fn add<F: Float>(
+    gradients: &mut [F],
+    shares: &[Sums<F>],
+    weights: &mut [F],
+    step: Option<(&OptimizerSpec, &mut OptimizerState<F>)>,
+    team: &Team,
+) {
+    let mut step = step.map(|(optimizer, state)| (optimizer.begin_step(state), state));
+    let mut rest = step
+        .as_mut()
+        .map(|(update, state)| Changing::new(state.part(weights), update));
     let size = team.piece(gradients.len(), PIECE).next_multiple_of(LANES);
-    let mut rest = weights;
     let mut next = |count: usize| {
         let (next, others) = rest.take().map(|weights| weights.split_at(count)).unzip();
         rest = others;

@@ -28,26 +28,36 @@ impl<F: Float> Kernel for Infer<'_, F> {
 }
 
 /// Work on the columns of a matrix, a block of them at a time.
-trait Columns {
+pub(super) trait Columns {
+    /// How many there are.
+    fn count(&self) -> usize;
+
     /// Takes the N columns from `first` on. Must be `#[inline(always)]`.
     fn block<const N: usize>(&mut self, first: usize);
 }
 
 /// Takes all columns in blocks, whose constants and sums then stay in registers while the rows go by.
-#[inline(always)]
-fn in_blocks(columns: usize, work: &mut impl Columns) {
-    let mut first = 0;
-    while first + 32 <= columns {
-        work.block::<32>(first);
-        first += 32;
-    }
-    while first + 8 <= columns {
-        work.block::<8>(first);
-        first += 8;
-    }
-    while first < columns {
-        work.block::<1>(first);
-        first += 1;
+pub(super) struct InBlocks<W>(pub(super) W);
+
+impl<W: Columns> Kernel for InBlocks<W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let columns = self.0.count();
+        let mut first = 0;
+        while first + 32 <= columns {
+            self.0.block::<32>(first);
+            first += 32;
+        }
+        while first + 8 <= columns {
+            self.0.block::<8>(first);
+            first += 8;
+        }
+        while first < columns {
+            self.0.block::<1>(first);
+            first += 1;
+        }
     }
 }
 
@@ -71,16 +81,12 @@ pub(super) struct Squares<'a, F> {
     pub(super) variances: &'a mut [F],
 }
 
-impl<F: Float> Kernel for Squares<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.means.len(), &mut self);
-    }
-}
-
 impl<F: Float> Columns for Squares<'_, F> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.means.len()
+    }
+
     #[inline(always)]
     fn block<const N: usize>(&mut self, first: usize) {
         let (mean, mut sum): ([F; N], [F; N]) = (at(self.means, first), [F::ZERO; N]);
@@ -104,16 +110,12 @@ pub(super) struct Normalize<'a, F> {
     pub(super) beta: &'a [F],
 }
 
-impl<F: Float> Kernel for Normalize<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.gamma.len(), &mut self);
-    }
-}
-
 impl<F: Float> Columns for Normalize<'_, F> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.gamma.len()
+    }
+
     #[inline(always)]
     fn block<const N: usize>(&mut self, first: usize) {
         let columns = self.gamma.len();
@@ -139,16 +141,12 @@ pub(super) struct Gradients<'a, F> {
     pub(super) d_beta: &'a mut [F],
 }
 
-impl<F: Float> Kernel for Gradients<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.d_gamma.len(), &mut self);
-    }
-}
-
 impl<F: Float> Columns for Gradients<'_, F> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.d_gamma.len()
+    }
+
     #[inline(always)]
     fn block<const N: usize>(&mut self, first: usize) {
         let columns = self.d_gamma.len();
@@ -176,16 +174,12 @@ pub(super) struct InputGradient<'a, F> {
     pub(super) inverse_rows: F,
 }
 
-impl<F: Float> Kernel for InputGradient<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(mut self) {
-        in_blocks(self.gamma.len(), &mut self);
-    }
-}
-
 impl<F: Float> Columns for InputGradient<'_, F> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.gamma.len()
+    }
+
     #[inline(always)]
     fn block<const N: usize>(&mut self, first: usize) {
         let columns = self.gamma.len();
