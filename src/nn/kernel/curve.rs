@@ -9,6 +9,22 @@ use super::{Float, Kernel, dispatch};
 pub trait Curve<F: Float>: Copy {
     /// `(f(z), f′(z))`. Must be `#[inline(always)]` and without branches; what a caller drops is not computed.
     fn at(self, z: F) -> (F, F);
+
+    /// `z ← f(z)` for all.
+    #[inline(always)]
+    fn values(self, z: &mut [F]) {
+        for z in z {
+            *z = self.at(*z).0;
+        }
+    }
+
+    /// `y = f(z)`, `z ← f′(z)` for all.
+    #[inline(always)]
+    fn values_and_slopes(self, z: &mut [F], y: &mut [F]) {
+        for (z, y) in z.iter_mut().zip(y) {
+            (*y, *z) = self.at(*z);
+        }
+    }
 }
 
 /// Inference: `z ← f(z)`.
@@ -18,9 +34,7 @@ pub fn apply<F: Float, C: Curve<F>>(curve: C, z: &mut [F]) {
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            for z in self.1 {
-                *z = self.0.at(*z).0;
-            }
+            self.0.values(self.1);
         }
     }
     dispatch(Apply(curve, z));
@@ -36,9 +50,7 @@ pub fn apply_with_slope<F: Float, C: Curve<F>>(curve: C, z: &mut [F], y: &mut [F
         type Output = ();
         #[inline(always)]
         fn run(self) {
-            for (z, y) in self.1.iter_mut().zip(self.2) {
-                (*y, *z) = self.0.at(*z);
-            }
+            self.0.values_and_slopes(self.1, self.2);
         }
     }
     assert_eq!(z.len(), y.len(), "an activation keeps the shape");
@@ -127,6 +139,71 @@ impl<F: Float> Curve<F> for Swish {
     #[inline(always)]
     fn at(self, z: F) -> (F, F) {
         z.swish()
+    }
+
+    #[inline(always)]
+    fn values(self, z: &mut [F]) {
+        let mut halves = Halves::default();
+        for z in z.chunks_mut(BLOCK) {
+            halves.begin(z, F::swish_begin);
+            halves.finish(z, |z, half| z.swish_finish(half).0);
+        }
+    }
+
+    #[inline(always)]
+    fn values_and_slopes(self, z: &mut [F], y: &mut [F]) {
+        let mut halves = Halves::default();
+        for (z, y) in z.chunks_mut(BLOCK).zip(y.chunks_mut(BLOCK)) {
+            halves.begin(z, F::swish_begin);
+            halves.finish_both(z, y, F::swish_finish);
+        }
+    }
+}
+
+/// Numbers that go through each half of a curve in turn.
+const BLOCK: usize = 128;
+
+/// What the first half of a curve has left of a block of numbers for the second.
+///
+/// Where each operation waits for the one before, a processor would go on with the numbers behind, but it looks only so far
+/// ahead. In loops of half as many operations it sees twice as many numbers: with AVX2 swish takes a fifth less time.
+#[repr(align(64))]
+struct Halves<F>([[F; BLOCK]; 3]);
+
+impl<F: Float> Default for Halves<F> {
+    #[inline(always)]
+    fn default() -> Self {
+        Self([[F::ZERO; BLOCK]; 3])
+    }
+}
+
+impl<F: Float> Halves<F> {
+    #[inline(always)]
+    fn begin(&mut self, z: &[F], begin: impl Fn(F) -> [F; 3]) {
+        let [a, b, c] = &mut self.0;
+        for (((z, a), b), c) in z.iter().zip(a).zip(b).zip(c) {
+            [*a, *b, *c] = begin(*z);
+        }
+    }
+
+    /// `z ← f(z)`, by way of a buffer: where f(z) may be z itself, what stores it there at once becomes a masked store, which
+    /// is slow.
+    #[inline(always)]
+    fn finish(&mut self, z: &mut [F], finish: impl Fn(F, [F; 3]) -> F) {
+        let [a, b, c] = &mut self.0;
+        for (((z, a), b), c) in z.iter().zip(&mut *a).zip(b).zip(c) {
+            *a = finish(*z, [*a, *b, *c]);
+        }
+        z.copy_from_slice(&a[..z.len()]);
+    }
+
+    /// `y = f(z)`, `z ← f′(z)`.
+    #[inline(always)]
+    fn finish_both(&self, z: &mut [F], y: &mut [F], finish: impl Fn(F, [F; 3]) -> (F, F)) {
+        let [a, b, c] = &self.0;
+        for ((((z, y), a), b), c) in z.iter_mut().zip(y).zip(a).zip(b).zip(c) {
+            (*y, *z) = finish(*z, [*a, *b, *c]);
+        }
     }
 }
 

@@ -78,6 +78,10 @@ pub trait Float:
     fn softplus(self) -> Self;
     /// x·sigmoid(x), and its slope.
     fn swish(self) -> (Self, Self);
+    /// The first half of [`Self::swish`].
+    fn swish_begin(self) -> [Self; 3];
+    /// The second, from what the first has left.
+    fn swish_finish(self, half: [Self; 3]) -> (Self, Self);
     /// x·tanh(softplus(x)), and its slope.
     fn mish(self) -> (Self, Self);
     /// x·Φ(x), Φ being the normal distribution's, and its slope.
@@ -143,6 +147,8 @@ macro_rules! float {
             forward!($elementary: sigmoid() -> Self);
             forward!($elementary: softplus() -> Self);
             forward!($elementary: swish() -> (Self, Self));
+            forward!($elementary: swish_begin() -> [Self; 3]);
+            forward!($elementary: swish_finish(half: [Self; 3]) -> (Self, Self));
             forward!($elementary: mish() -> (Self, Self));
             forward!($elementary: gelu() -> (Self, Self));
         }

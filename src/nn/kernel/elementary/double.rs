@@ -185,17 +185,20 @@ pub(in super::super) fn erfc(x: f64) -> f64 {
 
 /// x·s with s = sigmoid x, and its slope `s + x·s·(1 − s)`.
 pub(in super::super) fn swish(x: f64) -> (f64, f64) {
+    swish_finish(x, swish_begin(x))
+}
+
+/// What [`swish_finish`] goes on from: a bounded x, s and 1 − s.
+pub(in super::super) fn swish_begin(x: f64) -> [f64; 3] {
     // An infinity must not meet 0; far before these bounds the factor is 0.
-    let x = if x < -1000.0 { -1000.0 } else { x };
-    let s = sigmoid(x);
-    (
-        x * s,
-        if x > 1000.0 {
-            1.0
-        } else {
-            (x * s).mul_add(sigmoid(-x), s)
-        },
-    )
+    let bounded = if x < -1000.0 { -1000.0 } else { x };
+    [bounded, sigmoid(bounded), sigmoid(-bounded)]
+}
+
+/// The second half of [`swish`].
+pub(in super::super) fn swish_finish(x: f64, [bounded, s, rest]: [f64; 3]) -> (f64, f64) {
+    let value = bounded * s;
+    (value, if x > 1000.0 { 1.0 } else { value.mul_add(rest, s) })
 }
 
 /// x·t with t = tanh(softplus x), and its slope `t + x·(1 − t²)·sigmoid x`.

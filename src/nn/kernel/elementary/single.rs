@@ -157,15 +157,26 @@ pub(in super::super) fn sigmoid(x: f32) -> f32 {
 /// `u − u·q` with u = x above 0 and x·v below.
 #[inline(always)]
 pub(in super::super) fn swish(x: f32) -> (f32, f32) {
-    // Where the answers are 0 or x.
+    swish_finish(x, swish_begin(x))
+}
+
+/// What [`swish_finish`] goes on from: x where the answers are not yet 0 or x, and its v as a factor and e^… − 1.
+#[inline(always)]
+pub(in super::super) fn swish_begin(x: f32) -> [f32; 3] {
     let bounded = if x < -110.0 { -110.0 } else { x };
     let bounded = if bounded > 110.0 { 110.0 } else { bounded };
-    let below = bounded < 0.0;
     let (n, p) = reduced_exp_m1(-bounded.abs());
-    // v is scaled by 2⁶⁴, which no n is too small for, and so is u below 0.
-    let scale = power_of_two(n + LIFT);
+    // v is scaled by 2⁶⁴, which no n is too small for.
+    [bounded, power_of_two(n + LIFT), p]
+}
+
+/// The second half of [`swish`].
+#[inline(always)]
+pub(in super::super) fn swish_finish(x: f32, [bounded, scale, p]: [f32; 3]) -> (f32, f32) {
+    let below = bounded < 0.0;
     let v = scale.mul_add(p, scale);
     let q = v / (power_of_two(LIFT) + v);
+    // Scaled as v is below 0.
     let u = if below {
         bounded.mul_add(p, bounded) * scale
     } else {

@@ -207,7 +207,8 @@ pub(super) unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *con
 }
 
 // The sums must stay in registers, so no loop that the compiler can't unroll may index them: what lies over the edge of
-// the result goes through a buffer.
+// the result goes through a buffer. That is done in functions of their own, whose preparations would else be made for
+// every tile.
 impl<F: Float> Output<'_, F> {
     /// The place of an element of the tile.
     ///
@@ -232,11 +233,7 @@ impl<F: Float> Output<'_, F> {
             match self.begin {
                 Begin::Zero => {}
                 Begin::Row(bias) if whole => sums = [load_all(bias[..width].as_ptr()); MR],
-                Begin::Row(bias) => {
-                    let mut edge = [F::ZERO; WIDEST];
-                    edge[..self.columns].copy_from_slice(&bias[..self.columns]);
-                    sums = [load_all(edge[..width].as_ptr()); MR];
-                }
+                Begin::Row(bias) => sums = [load_all(padded(&bias[..self.columns])[..width].as_ptr()); MR],
                 Begin::Column(bias) => {
                     for (sums, &bias) in sums.iter_mut().zip(&bias[..MR]) {
                         *sums = [V::splat(bias); NV];
@@ -248,11 +245,7 @@ impl<F: Float> Output<'_, F> {
                     }
                 }
                 Begin::Continue => {
-                    let mut edge = [[F::ZERO; WIDEST]; MR];
-                    for (r, edge) in edge.iter_mut().enumerate() {
-                        let edge = edge[..self.columns].iter_mut().enumerate();
-                        edge.for_each(|(column, edge)| *edge = self.place(r, column).read());
-                    }
+                    let edge: [_; MR] = self.gather();
                     for (sums, edge) in sums.iter_mut().zip(&edge) {
                         *sums = load_all(edge[..width].as_ptr());
                     }
@@ -278,14 +271,47 @@ impl<F: Float> Output<'_, F> {
                 // SAFETY: the buffer has `width` elements; the instructions are the caller's promise.
                 unsafe { store_all(sums, edge[..width].as_mut_ptr()) };
             }
-            for (r, edge) in edge.iter().enumerate() {
-                for (column, &edge) in edge[..self.columns].iter().enumerate() {
-                    // SAFETY: one of the tile's elements; the rest is the caller's promise.
-                    unsafe { self.place(r, column).write(edge) };
-                }
+            // SAFETY: the caller's promise.
+            unsafe { self.scatter(&edge) };
+        }
+    }
+
+    /// The tile's elements, row by row.
+    ///
+    /// # Safety
+    /// As for [`tile`], which has found the tile inside the result.
+    #[inline(never)]
+    unsafe fn gather<const MR: usize>(&self) -> [[F; WIDEST]; MR] {
+        let mut edge = [[F::ZERO; WIDEST]; MR];
+        for (r, edge) in edge.iter_mut().enumerate() {
+            let edge = edge[..self.columns].iter_mut().enumerate();
+            // SAFETY: one of the tile's elements; the rest is the caller's promise.
+            edge.for_each(|(column, edge)| *edge = unsafe { self.place(r, column).read() });
+        }
+        edge
+    }
+
+    /// Writes them where they belong.
+    ///
+    /// # Safety
+    /// As for [`tile`], which has found the tile inside the result.
+    #[inline(never)]
+    unsafe fn scatter<const MR: usize>(&self, edge: &[[F; WIDEST]; MR]) {
+        for (r, edge) in edge.iter().enumerate() {
+            for (column, &edge) in edge[..self.columns].iter().enumerate() {
+                // SAFETY: one of the tile's elements; the rest is the caller's promise.
+                unsafe { self.place(r, column).write(edge) };
             }
         }
     }
+}
+
+/// With zeros behind it.
+#[inline(never)]
+fn padded<F: Float>(row: &[F]) -> [F; WIDEST] {
+    let mut edge = [F::ZERO; WIDEST];
+    edge[..row.len()].copy_from_slice(row);
+    edge
 }
 
 /// # Safety
