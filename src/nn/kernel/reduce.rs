@@ -100,11 +100,15 @@ fn sum_columns<F: Float>(x: &[F], sums: &mut [F]) {
         sums[column..column + COLUMNS].copy_from_slice(&block);
         column += COLUMNS;
     }
-    sums[column..].fill(F::ZERO);
+    let left = &mut sums[column..];
+    if let [sum] = left {
+        // In a register, too.
+        *sum = x.chunks_exact(width).fold(F::ZERO, |sum, row| sum + row[column]);
+        return;
+    }
+    left.fill(F::ZERO);
     for row in x.chunks_exact(width) {
-        for c in column..width {
-            sums[c] += row[c];
-        }
+        left.iter_mut().zip(&row[column..]).for_each(|(sum, &x)| *sum += x);
     }
 }
 

@@ -245,7 +245,7 @@ impl<F: Float> Output<'_, F> {
                     }
                 }
                 Begin::Continue => {
-                    let edge: [_; MR] = self.gather();
+                    let edge: [_; MR] = gather(self.target.from, self.strides, self.columns);
                     for (sums, edge) in sums.iter_mut().zip(&edge) {
                         *sums = load_all(edge[..width].as_ptr());
                     }
@@ -272,36 +272,42 @@ impl<F: Float> Output<'_, F> {
                 unsafe { store_all(sums, edge[..width].as_mut_ptr()) };
             }
             // SAFETY: the caller's promise.
-            unsafe { self.scatter(&edge) };
+            unsafe { scatter(&edge, self.target.from, self.strides, self.columns) };
         }
     }
+}
 
-    /// The tile's elements, row by row.
-    ///
-    /// # Safety
-    /// As for [`tile`], which has found the tile inside the result.
-    #[inline(never)]
-    unsafe fn gather<const MR: usize>(&self) -> [[F; WIDEST]; MR] {
-        let mut edge = [[F::ZERO; WIDEST]; MR];
-        for (r, edge) in edge.iter_mut().enumerate() {
-            let edge = edge[..self.columns].iter_mut().enumerate();
-            // SAFETY: one of the tile's elements; the rest is the caller's promise.
-            edge.for_each(|(column, edge)| *edge = unsafe { self.place(r, column).read() });
+/// The elements of a tile of so many columns, row by row.
+///
+/// # Safety
+/// Each of them may be read: element (r, c) at `from + r·strides[0] + c·strides[1]`.
+#[inline(never)]
+unsafe fn gather<F: Float, const MR: usize>(from: *const F, strides: [usize; 2], columns: usize) -> [[F; WIDEST]; MR] {
+    let mut edge = [[F::ZERO; WIDEST]; MR];
+    for (r, edge) in edge.iter_mut().enumerate() {
+        for (column, edge) in edge[..columns].iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *edge = unsafe { from.add(r * strides[0] + column * strides[1]).read() };
         }
-        edge
     }
+    edge
+}
 
-    /// Writes them where they belong.
-    ///
-    /// # Safety
-    /// As for [`tile`], which has found the tile inside the result.
-    #[inline(never)]
-    unsafe fn scatter<const MR: usize>(&self, edge: &[[F; WIDEST]; MR]) {
-        for (r, edge) in edge.iter().enumerate() {
-            for (column, &edge) in edge[..self.columns].iter().enumerate() {
-                // SAFETY: one of the tile's elements; the rest is the caller's promise.
-                unsafe { self.place(r, column).write(edge) };
-            }
+/// Writes them where they belong.
+///
+/// # Safety
+/// Each of them may be written: element (r, c) at `to + r·strides[0] + c·strides[1]`.
+#[inline(never)]
+unsafe fn scatter<F: Float, const MR: usize>(
+    edge: &[[F; WIDEST]; MR],
+    to: *mut F,
+    strides: [usize; 2],
+    columns: usize,
+) {
+    for (r, edge) in edge.iter().enumerate() {
+        for (column, &edge) in edge[..columns].iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(r * strides[0] + column * strides[1]).write(edge) };
         }
     }
 }
