@@ -76,11 +76,9 @@ pub trait Float:
     fn sigmoid(self) -> Self;
     /// ln(1 + eˣ)
     fn softplus(self) -> Self;
-    /// x·sigmoid(x), and its slope.
-    fn swish(self) -> (Self, Self);
-    /// The first half of [`Self::swish`].
+    /// The first half of x·sigmoid(x) and its slope: what the second goes on from.
     fn swish_begin(self) -> [Self; 3];
-    /// The second, from what the first has left.
+    /// The second half, for the same x: both answers.
     fn swish_finish(self, half: [Self; 3]) -> (Self, Self);
     /// x·tanh(softplus(x)), and its slope.
     fn mish(self) -> (Self, Self);
@@ -146,7 +144,6 @@ macro_rules! float {
             forward!($elementary: erf() -> Self);
             forward!($elementary: sigmoid() -> Self);
             forward!($elementary: softplus() -> Self);
-            forward!($elementary: swish() -> (Self, Self));
             forward!($elementary: swish_begin() -> [Self; 3]);
             forward!($elementary: swish_finish(half: [Self; 3]) -> (Self, Self));
             forward!($elementary: mish() -> (Self, Self));

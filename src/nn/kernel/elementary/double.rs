@@ -183,21 +183,17 @@ pub(in super::super) fn erfc(x: f64) -> f64 {
     }
 }
 
-/// x·s with s = sigmoid x, and its slope `s + x·s·(1 − s)`.
-pub(in super::super) fn swish(x: f64) -> (f64, f64) {
-    swish_finish(x, swish_begin(x))
-}
-
-/// What [`swish_finish`] goes on from: a bounded x, s and 1 − s.
+/// The first half of x·s with s = sigmoid x, and of its slope `s + x·s·(1 − s)`: a bounded x, s and 1 − s.
 pub(in super::super) fn swish_begin(x: f64) -> [f64; 3] {
-    // An infinity must not meet 0; far before these bounds the factor is 0.
+    // −∞ must not meet 0; far before this bound s is 0.
     let bounded = if x < -1000.0 { -1000.0 } else { x };
     [bounded, sigmoid(bounded), sigmoid(-bounded)]
 }
 
-/// The second half of [`swish`].
+/// The second half of swish.
 pub(in super::super) fn swish_finish(x: f64, [bounded, s, rest]: [f64; 3]) -> (f64, f64) {
     let value = bounded * s;
+    // Nor must ∞.
     (value, if x > 1000.0 { 1.0 } else { value.mul_add(rest, s) })
 }
 

@@ -151,16 +151,11 @@ pub(in super::super) fn sigmoid(x: f32) -> f32 {
     (-base).mul_add(q, base)
 }
 
-/// x·s with s = sigmoid x, and its slope `s + x·s·(1 − s)`.
+/// The first half of x·s with s = sigmoid x, and of its slope `s + x·s·(1 − s)`: x within bounds beyond which the answers
+/// are 0 or x; and v in two parts, a power of two and the e^r − 1 of what is left.
 ///
 /// With v = e^(−|x|) and q = v / (1 + v), at most ½, s and 1 − s are 1 − q and q above 0, q and 1 − q below; x·s is
 /// `u − u·q` with u = x above 0 and x·v below.
-#[inline(always)]
-pub(in super::super) fn swish(x: f32) -> (f32, f32) {
-    swish_finish(x, swish_begin(x))
-}
-
-/// What [`swish_finish`] goes on from: x where the answers are not yet 0 or x, and its v as a factor and e^… − 1.
 #[inline(always)]
 pub(in super::super) fn swish_begin(x: f32) -> [f32; 3] {
     let bounded = if x < -110.0 { -110.0 } else { x };
@@ -170,13 +165,13 @@ pub(in super::super) fn swish_begin(x: f32) -> [f32; 3] {
     [bounded, power_of_two(n + LIFT), p]
 }
 
-/// The second half of [`swish`].
+/// The second half of swish.
 #[inline(always)]
 pub(in super::super) fn swish_finish(x: f32, [bounded, scale, p]: [f32; 3]) -> (f32, f32) {
     let below = bounded < 0.0;
     let v = scale.mul_add(p, scale);
     let q = v / (power_of_two(LIFT) + v);
-    // Scaled as v is below 0.
+    // Below 0 it is scaled as v is.
     let u = if below {
         bounded.mul_add(p, bounded) * scale
     } else {

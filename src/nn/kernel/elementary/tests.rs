@@ -2,7 +2,7 @@ use super::{double, single};
 use crate::nn::kernel::level::at_every_level;
 use crate::nn::kernel::{Curve, Float, curve};
 
-/// Every k-th f32, negative ones and NaN included: a prime, so that all exponents and low bits come up; each one with
+/// Every k-th f32 but for NaN, negative ones included: a prime, so that all exponents and low bits come up; each one with
 /// `TRAINYARD_EVERY_F32=1` (an optimised build takes some minutes).
 fn all_floats() -> impl Iterator<Item = f32> {
     let step = if std::env::var_os("TRAINYARD_EVERY_F32").is_some() {
@@ -105,7 +105,6 @@ fn edges_are_right() {
     fn check<F: Float>() {
         let far = F::INFINITY;
         let z = |x: f64| F::from_f64(x);
-        let bits = |x: F| x.to_f64().to_bits();
         let cases: [(&str, F, f64); 33] = [
             ("exp", far.exp(), f64::INFINITY),
             ("exp", (-far).exp(), 0.0),
@@ -158,8 +157,8 @@ fn edges_are_right() {
                     x.softplus(),
                     x.gelu().0,
                     x.gelu().1,
-                    x.swish().0,
-                    x.swish().1,
+                    curve::Swish.at(x).0,
+                    curve::Swish.at(x).1,
                     x.mish().0,
                     x.mish().1
                 ]
@@ -172,35 +171,68 @@ fn edges_are_right() {
     check::<f64>();
 }
 
-/// Values and slopes of a curve over f32 from a slice, at every level, with those of single calls.
-fn same_bits_alone_and_in_a_slice<C: Curve<f32>>(curve: C) {
-    let z: Vec<f32> = all_floats().step_by(101).collect();
+/// Values and slopes of a curve from slices of many lengths, at every level, with those of single calls.
+fn same_bits_alone_and_in_a_slice<F: Float, C: Curve<F>>(curve: C, z: &[F]) {
+    let same = |a: F, b: F| bits(a) == bits(b) || a.is_nan() && b.is_nan();
     at_every_level(|level| {
-        let (mut alone, mut slope, mut y) = (z.clone(), z.clone(), vec![0.0; z.len()]);
-        curve::apply(curve, &mut alone);
-        curve::apply_with_slope(curve, &mut slope, &mut y);
-        for (k, &z) in z.iter().enumerate() {
-            let (value, derivative) = curve.at(z);
-            let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-            assert!(
-                same(value, y[k]) && same(value, alone[k]) && same(derivative, slope[k]),
-                "{z:e} at {level:?}"
-            );
+        for length in [0, 1, 127, 128, 129, 256, 257, z.len()] {
+            let z = &z[..length];
+            let (mut alone, mut slope, mut y) = (z.to_vec(), z.to_vec(), vec![F::ZERO; length]);
+            curve::apply(curve, &mut alone);
+            curve::apply_with_slope(curve, &mut slope, &mut y);
+            for (k, &z) in z.iter().enumerate() {
+                let (value, derivative) = curve.at(z);
+                assert!(
+                    same(value, y[k]) && same(value, alone[k]) && same(derivative, slope[k]),
+                    "{z} of {length} at {level:?}"
+                );
+            }
         }
     });
 }
 
+/// The bits of the same number in f64.
+fn bits<F: Float>(x: F) -> u64 {
+    x.to_f64().to_bits()
+}
+
+/// Numbers at which curves change, and then many others.
+fn numbers_for_slices<F: Float>() -> Vec<F> {
+    let edges = [
+        0.0,
+        1e-40,
+        0.6,
+        1.0,
+        87.5,
+        109.99999,
+        110.0,
+        110.00001,
+        999.0,
+        1000.0,
+        1001.0,
+        f64::INFINITY,
+    ];
+    let edges = edges
+        .into_iter()
+        .flat_map(|x| [x, -x])
+        .chain([f64::NAN])
+        .map(F::from_f64);
+    edges.chain(all_floats().step_by(101).map(F::from_f32)).collect()
+}
+
 #[test]
 fn a_value_has_the_same_bits_alone_and_in_a_slice_at_every_level() {
-    same_bits_alone_and_in_a_slice(curve::Relu);
-    same_bits_alone_and_in_a_slice(curve::LeakyRelu(0.2));
-    same_bits_alone_and_in_a_slice(curve::Elu { alpha: 1.0, scale: 1.0 });
-    same_bits_alone_and_in_a_slice(curve::Gelu);
-    same_bits_alone_and_in_a_slice(curve::Swish);
-    same_bits_alone_and_in_a_slice(curve::Mish);
-    same_bits_alone_and_in_a_slice(curve::Sigmoid);
-    same_bits_alone_and_in_a_slice(curve::Tanh);
-    same_bits_alone_and_in_a_slice(curve::Softplus);
+    let z = numbers_for_slices::<f32>();
+    same_bits_alone_and_in_a_slice(curve::Relu, &z);
+    same_bits_alone_and_in_a_slice(curve::LeakyRelu(0.2), &z);
+    same_bits_alone_and_in_a_slice(curve::Elu { alpha: 1.0, scale: 1.0 }, &z);
+    same_bits_alone_and_in_a_slice(curve::Gelu, &z);
+    same_bits_alone_and_in_a_slice(curve::Swish, &z);
+    same_bits_alone_and_in_a_slice(curve::Mish, &z);
+    same_bits_alone_and_in_a_slice(curve::Sigmoid, &z);
+    same_bits_alone_and_in_a_slice(curve::Tanh, &z);
+    same_bits_alone_and_in_a_slice(curve::Softplus, &z);
+    same_bits_alone_and_in_a_slice(curve::Swish, &numbers_for_slices::<f64>());
 }
 
 fn slope_is_the_derivative<C: Curve<f64>>(name: &str, curve: C) {

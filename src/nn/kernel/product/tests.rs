@@ -162,6 +162,10 @@ fn sizes_around_the_blocks_are_the_chain_in_order() {
         [20, 600, 3],
         [3, 257, 161],
         [49, 65, 330],
+        [1, 200, 70],
+        [2, 400, 70],
+        [70, 200, 1],
+        [70, 400, 2],
     ] {
         check::<f32>(shape, &mut workspace);
         check::<f64>(shape, &mut Workspace::serial());

@@ -207,17 +207,17 @@ pub(super) unsafe fn load_all<F: Float, V: Lanes<F>, const NV: usize>(from: *con
 }
 
 // The sums must stay in registers, so no loop that the compiler can't unroll may index them: what lies over the edge of
-// the result goes through a buffer. That is done in functions of their own, whose preparations would else be made for
-// every tile.
+// the result goes through a buffer. What copies between buffer and result is never inlined, or every tile would pay for its
+// preparations; it takes plain values, for a reference would keep the `Output` of every tile in memory.
 impl<F: Float> Output<'_, F> {
-    /// The place of an element of the tile.
+    /// The place of a row of the tile.
     ///
     /// # Safety
-    /// The tile has the element.
+    /// The tile has the row.
     #[inline(always)]
-    unsafe fn place(&self, r: usize, column: usize) -> *mut F {
+    unsafe fn row(&self, r: usize) -> *mut F {
         // SAFETY: the tile lies in its result, as `tile` has seen to.
-        unsafe { self.target.from.add(r * self.strides[0] + column * self.strides[1]) }
+        unsafe { self.target.from.add(r * self.strides[0]) }
     }
 
     /// # Safety
@@ -241,7 +241,7 @@ impl<F: Float> Output<'_, F> {
                 }
                 Begin::Continue if whole && self.strides[1] == 1 => {
                     for (r, sums) in sums.iter_mut().enumerate() {
-                        *sums = load_all(self.place(r, 0));
+                        *sums = load_all(self.row(r));
                     }
                 }
                 Begin::Continue => {
@@ -263,7 +263,7 @@ impl<F: Float> Output<'_, F> {
         if self.columns == width && self.strides[1] == 1 {
             for (r, sums) in sums.into_iter().enumerate() {
                 // SAFETY: the tile's row has `width` elements side by side; the rest is the caller's promise.
-                unsafe { store_all(sums, self.place(r, 0)) };
+                unsafe { store_all(sums, self.row(r)) };
             }
         } else {
             let mut edge = [[F::ZERO; WIDEST]; MR];
@@ -277,7 +277,7 @@ impl<F: Float> Output<'_, F> {
     }
 }
 
-/// The elements of a tile of so many columns, row by row.
+/// The elements of a tile of so many columns, row by row, with zeros behind them.
 ///
 /// # Safety
 /// Each of them may be read: element (r, c) at `from + r·strides[0] + c·strides[1]`.
@@ -293,7 +293,7 @@ unsafe fn gather<F: Float, const MR: usize>(from: *const F, strides: [usize; 2],
     edge
 }
 
-/// Writes them where they belong.
+/// Writes the elements of a tile of so many columns where they belong.
 ///
 /// # Safety
 /// Each of them may be written: element (r, c) at `to + r·strides[0] + c·strides[1]`.
@@ -312,7 +312,7 @@ unsafe fn scatter<F: Float, const MR: usize>(
     }
 }
 
-/// With zeros behind it.
+/// `row` with zeros behind it.
 #[inline(never)]
 fn padded<F: Float>(row: &[F]) -> [F; WIDEST] {
     let mut edge = [F::ZERO; WIDEST];
