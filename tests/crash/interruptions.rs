@@ -62,7 +62,7 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
     let mut server = Server::start(&["--workers", "1"]);
     let client = Client::new(server.address());
     let dataset = upload(&client);
-    let spec = job(&dataset, 40 * kills());
+    let spec = job(&dataset, 120 * kills());
     let undisturbed = client.outcome(&client.wait(&submit(&client, &spec, "undisturbed")));
     let job = submit(&client, &spec, "disturbed");
     let mut random = seeded();
