@@ -62,6 +62,7 @@ fn a_run_interrupted_again_and_again_is_the_uninterrupted_one() {
     let mut server = Server::start(&["--workers", "1"]);
     let client = Client::new(server.address());
     let dataset = upload(&client);
+    // So many that a quick machine is still at it when the last interruption comes.
     let spec = job(&dataset, 120 * kills());
     let undisturbed = client.outcome(&client.wait(&submit(&client, &spec, "undisturbed")));
     let job = submit(&client, &spec, "disturbed");
