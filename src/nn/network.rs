@@ -141,7 +141,7 @@ impl<F: Float> Network<F> {
 
     /// Whether every weight is finite.
     pub fn is_finite(&self) -> bool {
-        self.trainable.iter().chain(&*self.moving).all(|w| w.is_finite())
+        reduce::all_finite(&self.trainable) && reduce::all_finite(&self.moving)
     }
 
     /// The operations up to where the loss takes over: all, or all but the activation that a cross-entropy fuses.

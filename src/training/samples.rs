@@ -138,7 +138,8 @@ fn samples(training: &TrainingSpec, encoder: &Encoder, table: &Table, rows: &[u3
         (Some(rows), Some(classes)) => Some(rows * classes),
         (rows, classes) => rows.or(classes),
     };
-    let x = encoder.features(table, rows);
+    let mut x = Samples::room_for_x(rows.len(), encoder.width());
+    encoder.fill_features(table, rows, &mut x);
     Samples { x, y, weights }
 }
 

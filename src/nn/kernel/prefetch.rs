@@ -4,14 +4,15 @@
 /// instruction for it.
 #[inline]
 pub fn prefetch<T>(data: &[T]) {
+    // Into the second level: those on their way to the first would soon be as many as a core can wait for.
     #[cfg(target_arch = "x86_64")]
     for byte in (0..size_of_val(data))
         .step_by(LINE)
         .chain(size_of_val(data).checked_sub(1))
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: the address lies inside `data`; nothing of it is read, and every x86-64 has the instruction.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().cast::<i8>().add(byte)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(data.as_ptr().cast::<i8>().add(byte)) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = data;

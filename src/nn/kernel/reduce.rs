@@ -68,6 +68,20 @@ pub fn sum_of_squares<F: Float>(x: &[F]) -> F {
     dispatch(SumOfSquares(x))
 }
 
+/// Whether every number is finite.
+pub fn all_finite<F: Float>(x: &[F]) -> bool {
+    struct AllFinite<'a, F>(&'a [F]);
+    impl<F: Float> Kernel for AllFinite<'_, F> {
+        type Output = bool;
+        #[inline(always)]
+        fn run(self) -> bool {
+            // A sum doesn't end early, but goes many numbers at a time: a finite one times zero is zero, all others are NaN.
+            sum_in_lanes(self.0, |x| x * F::ZERO) == F::ZERO
+        }
+    }
+    dispatch(AllFinite(x))
+}
+
 /// `sums[k] ← sums[k] + xₖ`
 pub fn add<F: Float>(sums: &mut [F], x: &[F]) {
     struct Add<'a, F>(&'a mut [F], &'a [F]);
@@ -178,6 +192,24 @@ mod tests {
             (0..width).for_each(|j| lanes[j] += lanes[j + width]);
         }
         lanes[0]
+    }
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
+        at_every_level(|level| {
+            for count in (0..70).chain([1000]) {
+                let x = numbers(count);
+                assert!(all_finite(&x), "{count} numbers at {level:?}");
+                for place in 0..count {
+                    for other in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                        let mut x = x.clone();
+                        x[place] = other;
+                        assert!(!all_finite(&x), "{other} at {place} of {count} at {level:?}");
+                    }
+                }
+            }
+            assert!(all_finite(&[f32::MAX; 50]) && all_finite(&[-f32::MAX; 50]));
+        });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, CowArray, Ix1, Ix2};
 
-use crate::nn::kernel::{Float, prefetch};
+use crate::nn::kernel::{Float, prefer_large_pages, prefetch};
 use crate::nn::pass::Room;
 use crate::nn::spec::Plan;
 
@@ -27,6 +27,13 @@ pub(super) struct Laid<'a, F> {
 }
 
 impl<F: Float> Samples<F> {
+    /// Room for `x` (rows, columns), all zero, in pages from which rows are quickly taken in any order.
+    pub fn room_for_x(rows: usize, columns: usize) -> Array2<F> {
+        let mut x = Array2::from_elem((rows, columns), F::ZERO);
+        prefer_large_pages(x.as_slice_mut().expect("made row after row"));
+        x
+    }
+
     /// # Panics
     /// If there are no rows, or they don't fit the plan.
     pub(super) fn check(&self, plan: &Plan) {
@@ -60,7 +67,10 @@ impl<F: Float> Samples<F> {
     }
 }
 
-/// Rows taken in a new order lie anywhere: how many copies earlier each is asked for.
+/// Bytes of a table that the cache holds anyway.
+const NEAR: usize = 1 << 20;
+
+/// The rows of a larger one, taken in a new order, lie anywhere: how many copies earlier each is asked for.
 const AHEAD: usize = 48;
 
 /// Numbers at the beginning of a row that are asked for; what follows the processor fetches by itself.
@@ -86,26 +96,102 @@ impl<F: Float> Laid<'_, F> {
             }
             return;
         }
+        let order = &order[rows];
+        let of_x = |row: u32| &x[row as usize * inputs..][..inputs];
+        let of_y = |row: u32| &y[row as usize * outputs..][..outputs];
+        let ask_for = |row: &u32| {
+            prefetch(&of_x(*row)[..inputs.min(WAITED_FOR)]);
+            prefetch(&of_y(*row)[..1]);
+        };
+        let far = if size_of_val(x) > NEAR { order } else { &[] };
+        far.iter().take(AHEAD).for_each(ask_for);
         let places = room
             .x
             .chunks_exact_mut(inputs)
             .zip(room.y.chunks_exact_mut(outputs))
             .zip(room.weights);
-        let order = &order[rows];
-        let (x, y) = (
-            |row: u32| &x[row as usize * inputs..][..inputs],
-            |row: u32| &y[row as usize * outputs..][..outputs],
-        );
         for (place, ((to_x, to_y), to_weight)) in places.enumerate() {
-            if let Some(&next) = order.get(place + AHEAD) {
-                prefetch(&x(next)[..inputs.min(WAITED_FOR)]);
-                prefetch(&y(next)[..1]);
-            }
+            far.get(place + AHEAD).into_iter().for_each(ask_for);
             let row = order[place];
-            to_x.copy_from_slice(x(row));
-            to_y.copy_from_slice(y(row));
+            copy_row(of_x(row), to_x);
+            copy_row(of_y(row), to_y);
             if let Some(weights) = weights {
                 *to_weight = weights[row as usize];
+            }
+        }
+    }
+}
+
+/// `to.copy_from_slice(from)`, which for a row of a few numbers takes less time than a call.
+#[inline(always)]
+fn copy_row<F: Float>(from: &[F], to: &mut [F]) {
+    match (from, to) {
+        ([from], [to]) => *to = *from,
+        (from, to) if (CHUNK..=FEW).contains(&from.len()) => {
+            let chunks = from.as_chunks().0.iter().zip(to.as_chunks_mut::<CHUNK>().0);
+            chunks.for_each(|(from, to)| *to = *from);
+            let ends = (from.last_chunk(), to.last_chunk_mut::<CHUNK>());
+            if let (Some(from), Some(to)) = ends {
+                *to = *from;
+            }
+        }
+        (from, to) => to.copy_from_slice(from),
+    }
+}
+
+/// Numbers of a row that is copied in chunks.
+const FEW: usize = 64;
+
+/// Numbers that are copied at once.
+const CHUNK: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_copied_as_they_are_counted_whatever_their_width() {
+        for (rows, inputs, outputs) in [
+            (9, 1, 1),
+            (9, 7, 2),
+            (200, 8, 1),
+            (200, 13, 3),
+            (90, 64, 8),
+            (90, 65, 9),
+            (20_000, 28, 1),
+        ] {
+            let number = |k: (usize, usize)| (k.0 * 100 + k.1) as f32;
+            let samples = Samples {
+                x: Array2::from_shape_fn((rows, inputs), number),
+                y: Array2::from_shape_fn((rows, outputs), number),
+                weights: Some(Array1::from_shape_fn(rows, |row| row as f32)),
+            };
+            let backwards: Vec<u32> = (0..rows as u32).rev().collect();
+            for order in [&backwards[..], &[]] {
+                let taken = rows / 2..rows - 1;
+                let count = taken.len();
+                let (mut x, mut y) = (vec![-1.0; count * inputs], vec![-1.0; count * outputs]);
+                let mut weights = vec![-1.0; count];
+                let room = Room {
+                    x: &mut x,
+                    y: &mut y,
+                    weights: &mut weights,
+                };
+                samples.laid().copy(taken.clone(), order, room);
+                for (place, row) in taken.enumerate() {
+                    let row = order.get(row).map_or(row, |row| *row as usize);
+                    assert_eq!(
+                        x[place * inputs..][..inputs],
+                        samples.x.row(row).to_vec(),
+                        "{inputs} inputs"
+                    );
+                    assert_eq!(
+                        y[place * outputs..][..outputs],
+                        samples.y.row(row).to_vec(),
+                        "{outputs} outputs"
+                    );
+                    assert_eq!(weights[place], row as f32);
+                }
             }
         }
     }
