@@ -25,11 +25,12 @@ pub fn prefer_large_pages<T>(room: &mut [T]) {
 #[cfg(target_os = "linux")]
 const LARGEST_PAGE: usize = 2 << 20;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// The flags of the mapping that an address lies in.
+    #[cfg(target_os = "linux")]
     fn flags(address: usize) -> String {
         let maps = std::fs::read_to_string("/proc/self/smaps").expect("Linux tells of a process's memory");
         let mut lines = maps.lines();
@@ -51,6 +52,7 @@ mod tests {
         (room[first], room[last]) = (1, 2);
         prefer_large_pages(&mut room);
         assert_eq!((room[first], room[last], room.iter().sum::<u32>()), (1, 2, 3));
+        #[cfg(target_os = "linux")]
         if std::fs::exists("/sys/kernel/mm/transparent_hugepage").is_ok_and(|has| has) {
             let middle = room[room.len() / 2..].as_ptr().addr();
             assert!(flags(middle).split(' ').any(|flag| flag == "hg"), "{}", flags(middle));
