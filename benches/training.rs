@@ -128,8 +128,7 @@ fn boston() -> Samples<f32> {
 /// Uniform numbers; the class of a row is where the first columns' sum falls.
 fn synthetic(rows: usize, columns: usize, classes: usize) -> Samples<f32> {
     let mut random = Random::new(0, Purpose::Initialize, 0, 0);
-    let mut x = Samples::room_for_x(rows, columns);
-    x.map_inplace(|x| *x = random.uniform() * 2.0 - 1.0);
+    let x = Array2::from_shape_simple_fn((rows, columns), || random.uniform() * 2.0 - 1.0);
     let class = |r: usize| (x[[r, 0]] + x[[r, 1]] + 2.0) / 4.0;
     let y = Array2::from_shape_fn((rows, classes), |(r, c)| match classes {
         1 => class(r).round(),

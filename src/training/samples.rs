@@ -138,8 +138,7 @@ fn samples(training: &TrainingSpec, encoder: &Encoder, table: &Table, rows: &[u3
         (Some(rows), Some(classes)) => Some(rows * classes),
         (rows, classes) => rows.or(classes),
     };
-    let mut x = Samples::room_for_x(rows.len(), encoder.width());
-    encoder.fill_features(table, rows, &mut x);
+    let x = encoder.features(table, rows);
     Samples { x, y, weights }
 }
 

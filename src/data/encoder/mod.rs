@@ -198,22 +198,15 @@ impl Encoder {
     /// Panics when the table was not read for this encoder: by [`Self::read_table`], or as the one it was fitted on.
     pub fn features(&self, table: &Table, rows: &[u32]) -> Array2<f32> {
         let mut inputs = Array2::zeros((rows.len(), self.width()));
-        self.fill_features(table, rows, &mut inputs);
-        inputs
-    }
-
-    /// The same, put into `inputs`, which are all zero.
-    ///
-    /// Panics when the table was not read for this encoder: by [`Self::read_table`], or as the one it was fitted on.
-    pub fn fill_features(&self, table: &Table, rows: &[u32], inputs: &mut Array2<f32>) {
         let mut first = 0;
         for feature in &self.features {
             let column = table
                 .column(feature.name())
                 .expect("the table was read with the encoder's columns");
-            feature.encode_column(&column.values, rows, first, inputs);
+            feature.encode_column(&column.values, rows, first, &mut inputs);
             first += feature.width();
         }
+        inputs
     }
 
     /// The network's targets, (rows, 1 or classes); for rows that [`labelled_rows`] gave.

@@ -8,7 +8,6 @@ pub mod curve;
 mod elementary;
 mod float;
 mod level;
-mod pages;
 mod prefetch;
 pub mod product;
 pub mod reduce;
@@ -21,7 +20,6 @@ pub use float::Float;
 #[cfg(test)]
 pub(super) use level::at_every_level;
 pub use level::{Kernel, Level, dispatch};
-pub use pages::prefer_large_pages;
 pub use prefetch::prefetch;
 pub use product::Workspace;
 pub use stop::Stop;

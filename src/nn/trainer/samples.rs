@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, CowArray, Ix1, Ix2};
 
-use crate::nn::kernel::{Float, prefer_large_pages, prefetch};
+use crate::nn::kernel::{Float, prefetch};
 use crate::nn::pass::Room;
 use crate::nn::spec::Plan;
 
@@ -27,13 +27,6 @@ pub(super) struct Laid<'a, F> {
 }
 
 impl<F: Float> Samples<F> {
-    /// Room for `x` (rows, columns), all zero, in pages from which rows are quickly taken in any order.
-    pub fn room_for_x(rows: usize, columns: usize) -> Array2<F> {
-        let mut x = Array2::from_elem((rows, columns), F::ZERO);
-        prefer_large_pages(x.as_slice_mut().expect("made row after row"));
-        x
-    }
-
     /// # Panics
     /// If there are no rows, or they don't fit the plan.
     pub(super) fn check(&self, plan: &Plan) {
@@ -67,7 +60,7 @@ impl<F: Float> Samples<F> {
     }
 }
 
-/// Bytes of a table that the cache holds anyway.
+/// Bytes of a table that a core's second-level cache holds anyway.
 const NEAR: usize = 1 << 20;
 
 /// The rows of a larger one, taken in a new order, lie anywhere: how many copies earlier each is asked for.
@@ -103,7 +96,11 @@ impl<F: Float> Laid<'_, F> {
             prefetch(&of_x(*row)[..inputs.min(WAITED_FOR)]);
             prefetch(&of_y(*row)[..1]);
         };
-        let far = if size_of_val(x) > NEAR { order } else { &[] };
+        let far = if size_of_val(x) + size_of_val(y) > NEAR {
+            order
+        } else {
+            &[]
+        };
         far.iter().take(AHEAD).for_each(ask_for);
         let places = room
             .x
@@ -122,9 +119,10 @@ impl<F: Float> Laid<'_, F> {
     }
 }
 
-/// `to.copy_from_slice(from)`, which for a row of a few numbers takes less time than a call.
+/// `to.copy_from_slice(from)`, without a call for one number or a few chunks of them, where the call is most of the time.
 #[inline(always)]
 fn copy_row<F: Float>(from: &[F], to: &mut [F]) {
+    debug_assert_eq!(from.len(), to.len());
     match (from, to) {
         ([from], [to]) => *to = *from,
         (from, to) if (CHUNK..=FEW).contains(&from.len()) => {
@@ -139,7 +137,7 @@ fn copy_row<F: Float>(from: &[F], to: &mut [F]) {
     }
 }
 
-/// Numbers of a row that is copied in chunks.
+/// Most numbers of a row that is copied in chunks.
 const FEW: usize = 64;
 
 /// Numbers that are copied at once.
@@ -166,8 +164,9 @@ mod tests {
                 y: Array2::from_shape_fn((rows, outputs), number),
                 weights: Some(Array1::from_shape_fn(rows, |row| row as f32)),
             };
-            let backwards: Vec<u32> = (0..rows as u32).rev().collect();
-            for order in [&backwards[..], &[]] {
+            let mut order: Vec<u32> = (0..rows as u32).rev().collect();
+            order.rotate_left(rows / 3);
+            for order in [&order[..], &[]] {
                 let taken = rows / 2..rows - 1;
                 let count = taken.len();
                 let (mut x, mut y) = (vec![-1.0; count * inputs], vec![-1.0; count * outputs]);
