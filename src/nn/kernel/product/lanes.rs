@@ -53,6 +53,19 @@ pub trait Lanes<F>: Copy {
         count
     }
 
+    /// Four neighbouring columns of N rows that are `stride` numbers apart.
+    ///
+    /// # Safety
+    /// The processor has the register's instructions, and each of these numbers may be read.
+    #[inline(always)]
+    unsafe fn four_columns(from: *const F, stride: usize) -> [Self; 4]
+    where
+        F: Float,
+    {
+        // SAFETY: the caller's promise.
+        std::array::from_fn(|c| unsafe { column(from.add(c), stride) })
+    }
+
     /// Writes the transpose of an (N,N) block whose rows are `from_stride` and `to_stride` numbers apart.
     ///
     /// # Safety
@@ -66,6 +79,24 @@ pub trait Lanes<F>: Copy {
             }
         }
     }
+}
+
+/// The most numbers in a register.
+const MOST: usize = 16;
+
+/// A column of N rows that are `stride` numbers apart.
+///
+/// # Safety
+/// The processor has the register's instructions, and each of these numbers may be read.
+#[inline(always)]
+pub(super) unsafe fn column<F: Float, V: Lanes<F>>(from: *const F, stride: usize) -> V {
+    let mut numbers = [F::ZERO; MOST];
+    for (r, number) in numbers[..V::N].iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *number = unsafe { *from.add(r * stride) };
+    }
+    // SAFETY: no register holds more than `MOST`.
+    unsafe { V::load(numbers.as_ptr()) }
 }
 
 /// Lanes for any machine; on aarch64 the compiler makes NEON registers of them.
@@ -192,22 +223,29 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        unsafe fn four_columns(from: *const f32, stride: usize) -> [Self; 4] {
             // Halves of rows j and j+4 are loaded into one register, so that the rest happens inside halves.
-            // SAFETY: the caller's promise; every row read or written is one of the block's eight.
+            // SAFETY: the caller's promise.
             unsafe {
-                let half = |r: usize, c: usize| _mm_loadu_ps(from.add(r * from_stride + c));
-                let rows = |r: usize, c: usize| _mm256_set_m128(half(r + 4, c), half(r, c));
-                for c in [0, 4] {
-                    let (a, b, d, e) = (rows(0, c), rows(1, c), rows(2, c), rows(3, c));
-                    let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-                    let (de_low, de_high) = (_mm256_unpacklo_ps(d, e), _mm256_unpackhi_ps(d, e));
-                    let columns = [
-                        _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, de_low),
-                        _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, de_low),
-                        _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, de_high),
-                        _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, de_high),
-                    ];
+                let half = |r: usize| _mm_loadu_ps(from.add(r * stride));
+                let rows = |r: usize| _mm256_set_m128(half(r + 4), half(r));
+                let (a, b, d, e) = (rows(0), rows(1), rows(2), rows(3));
+                let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                let (de_low, de_high) = (_mm256_unpacklo_ps(d, e), _mm256_unpackhi_ps(d, e));
+                [
+                    _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, de_low),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, de_low),
+                    _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, de_high),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, de_high),
+                ]
+            }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            for c in [0, 4] {
+                // SAFETY: the caller's promise; every row read or written is one of the block's eight.
+                unsafe {
+                    let columns = Self::four_columns(from.add(c), from_stride);
                     for (j, column) in columns.into_iter().enumerate() {
                         _mm256_storeu_ps(to.add((c + j) * to_stride), column);
                     }

@@ -5,6 +5,7 @@
 //! threads never shows in the bits.
 
 mod blocks;
+mod column;
 pub(super) mod lanes;
 mod nonzeros;
 mod outer;
@@ -13,6 +14,7 @@ mod sparse;
 mod tile;
 
 use blocks::{Destination, Problem, Room};
+use column::MatrixColumn;
 use lanes::Lanes;
 use outer::outer;
 use pack::Right;
@@ -121,8 +123,12 @@ pub fn x_w<F: Float>(
     workspace: &mut Workspace<F>,
 ) {
     assert_eq!((x.len(), w.len(), out.len()), (n * i, i * o, n * o), "shapes of x·w");
+    assert!(bias.is_none_or(|bias| bias.len() == o), "the length of the bias");
     if i == 1 {
         return outer(x, w, bias, out);
+    }
+    if o == 1 && MatrixColumn::<F>::pays(n) {
+        return times_column(x, w, bias.map_or(F::ZERO, |bias| bias[0]), out, workspace);
     }
     let size = [n, i, o];
     let problem = if workspace.sampled_zeros(x, size).is_some() {
@@ -200,6 +206,9 @@ pub fn d_wt<F: Float>(d: &[F], w: &[F], [n, i, o]: [usize; 3], out: &mut [F], wo
     if o == 1 {
         return outer(d, w, None, out);
     }
+    if i == 1 && MatrixColumn::<F>::pays(n) {
+        return times_column(d, w, F::ZERO, out, workspace);
+    }
     let size = [n, o, i];
     let problem = if workspace.sampled_zeros(d, size).is_some() {
         Problem::new(Left::rows(d, o), Right::Columns(w), size).sparse()
@@ -209,6 +218,19 @@ pub fn d_wt<F: Float>(d: &[F], w: &[F], [n, i, o]: [usize; 3], out: &mut [F], wo
         Problem::new(Left::rows(d, o), Right::Columns(w), size)
     };
     run(problem, Destination::Stored(out), workspace);
+}
+
+/// `out (n) = begin + matrix (n,k) · weights (k)`
+fn times_column<F: Float>(matrix: &[F], weights: &[F], begin: F, out: &mut [F], workspace: &Workspace<F>) {
+    let threads = workspace.threads([out.len(), weights.len(), 1]);
+    let product = MatrixColumn {
+        matrix,
+        weights,
+        begin,
+        out,
+        stop: workspace.stop.as_ref(),
+    };
+    product.run(threads, &workspace.team);
 }
 
 /// A narrow result is computed as its transpose, so that the SIMD lanes run along the long side.
@@ -221,13 +243,6 @@ fn is_narrow(columns: usize, rows: usize) -> bool {
 /// enough chains under way.
 fn run<'a, F: Float>(mut problem: Problem<'a, F>, destination: Destination<'_, F>, workspace: &'a mut Workspace<F>) {
     let [m, _, c] = problem.size;
-    if let Some(bias) = problem.bias {
-        assert_eq!(
-            bias.len(),
-            if problem.transposed { m } else { c },
-            "the length of the bias"
-        );
-    }
     if m == 0 || c == 0 {
         return;
     }

@@ -194,7 +194,9 @@ fn an_empty_inner_side_leaves_the_start_and_an_empty_result_is_nothing() {
 fn threads_do_not_show_in_the_bits() {
     for threads in [1, 2, 3, 4] {
         with_helpers(threads - 1, |team| {
-            check::<f32>([331, 197, 113], &mut Workspace::of_team(team.clone()));
+            for shape in [[331, 197, 113], [4101, 66, 1], [4101, 1, 66], [9, 30_000, 1]] {
+                check::<f32>(shape, &mut Workspace::of_team(team.clone()));
+            }
         });
     }
 }
@@ -349,13 +351,14 @@ fn a_slice_of_the_wrong_length_is_refused() {
 
 #[test]
 fn a_product_that_is_given_up_ends_before_its_next_block_of_rows() {
-    let [n, i, o] = [1000, 256, 32];
-    let (x, w) = (numbers::<f32>(n * i, 1), numbers::<f32>(i * o, 2));
-    let mut out = vec![f32::NAN; n * o];
-    let mut workspace = Workspace::serial();
-    workspace.heed(Some(Stop::at_look(2)));
-    x_w(&x, &w, [n, i, o], None, &mut out, &mut workspace);
-    assert!(out[0].is_finite() && out[n * o - 1].is_nan());
+    for [n, i, o] in [[1000, 256, 32], [1000, 256, 1]] {
+        let (x, w) = (numbers::<f32>(n * i, 1), numbers::<f32>(i * o, 2));
+        let mut out = vec![f32::NAN; n * o];
+        let mut workspace = Workspace::serial();
+        workspace.heed(Some(Stop::at_look(2)));
+        x_w(&x, &w, [n, i, o], None, &mut out, &mut workspace);
+        assert!(out[0].is_finite() && out[n * o - 1].is_nan());
+    }
 }
 
 #[test]
