@@ -28,7 +28,8 @@ names! {
         "precision" => Precision,
         /// Share of the targets 1 whose output is above ½.
         "recall" => Recall,
-        /// Harmonic mean of precision and recall of each class, the mean over the classes.
+        /// Harmonic mean of precision and recall of each class, the mean over the classes. A row counts for each class that has
+        /// its largest output, and for none if that is 0; with one output for the class if it is above ½.
         "f1" | "f1_score" => F1,
         /// Area under the ROC curve, over 200 thresholds.
         "auc" => Auc,
@@ -132,7 +133,8 @@ impl From<MetricName> for Metric {
 ///   precision, recall: hits and how many there could have been
 ///   f1: for each class hits, predictions and targets
 ///   auc: predictions by threshold, of targets 1 and then of the others
-///   r2: for each column Σt, Σt², Σ(y − t)²; then the rows
+///   r2: for each column Σ(t − t₀), Σ(t − t₀)², Σ(y − t)² and t₀, the first target, so that equal targets have no variance
+///     but 0; then the rows
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally(Vec<f64>);
 
@@ -145,11 +147,14 @@ impl Tally {
 /// Thresholds of the ROC curve.
 const THRESHOLDS: usize = 200;
 
+/// What f1 takes for an output of 0. Source: `keras/src/metrics/f_score_metrics.py`.
+const NO_OUTPUT: f64 = 1e-9;
+
 impl Metric {
     pub(crate) fn start(self, columns: usize) -> Tally {
         let length = match self {
             Self::Name(MetricName::F1) => 3 * columns,
-            Self::Name(MetricName::R2) => 3 * columns + 1,
+            Self::Name(MetricName::R2) => 4 * columns + 1,
             Self::Name(MetricName::Auc) => 2 * THRESHOLDS,
             _ => 2,
         };
@@ -182,14 +187,18 @@ impl Metric {
                 totals[1] += y.len() as f64;
             }
             Self::Name(MetricName::R2) => {
+                let (columns, count) = totals.split_at_mut(4 * columns);
                 for (y, t) in rows() {
-                    for (sums, (y, t)) in totals.chunks_exact_mut(3).zip(y.iter().zip(t)) {
-                        let (error, t) = ((*y - *t).to_f64(), t.to_f64());
-                        sums[0] += t;
-                        sums[1] += t * t;
+                    for (sums, (y, t)) in columns.chunks_exact_mut(4).zip(y.iter().zip(t)) {
+                        if count[0] == 0.0 {
+                            sums[3] = t.to_f64();
+                        }
+                        let (error, from_first) = ((*y - *t).to_f64(), t.to_f64() - sums[3]);
+                        sums[0] += from_first;
+                        sums[1] += from_first * from_first;
                         sums[2] += error * error;
                     }
-                    totals[3 * columns] += 1.0;
+                    count[0] += 1.0;
                 }
             }
             Self::Name(MetricName::Precision) => {
@@ -202,9 +211,12 @@ impl Metric {
             }
             Self::Name(MetricName::F1) => {
                 for (y, t) in rows() {
-                    let predicted = if columns == 1 { 0 } else { largest(y) };
+                    let most = y[largest(y)];
                     for (class, (y, t)) in y.iter().zip(t).enumerate() {
-                        let says = if columns == 1 { *y > half } else { class == predicted };
+                        let says = match columns {
+                            1 => *y > half,
+                            _ => *y >= most && y.abs().to_f64() > NO_OUTPUT,
+                        };
                         let counts = &mut totals[3 * class..3 * class + 3];
                         counts[0] += f64::from(says && *t == F::ONE);
                         counts[1] += f64::from(says);
@@ -245,7 +257,7 @@ impl Metric {
                     let variance = sums[1] - sums[0] * ratio(sums[0], rows[0]);
                     if variance > 0.0 { 1.0 - sums[2] / variance } else { 0.0 }
                 };
-                mean(columns.chunks_exact(3).map(score))
+                mean(columns.chunks_exact(4).map(score))
             }
             Self::Name(MetricName::F1) => mean(totals.chunks_exact(3).map(|counts| {
                 // 2·precision·recall/(precision + recall)
@@ -285,4 +297,27 @@ fn ratio(part: f64, whole: f64) -> f64 {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
     ratio(values.sum(), count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_targets_have_no_r2_and_almost_equal_ones_have_theirs() {
+        let r2 = |targets: &[f64], outputs: &[f64]| {
+            let metric = Metric::Name(MetricName::R2);
+            let mut tally = metric.start(1);
+            for (y, t) in outputs.chunks(3).zip(targets.chunks(3)) {
+                metric.add(&mut tally, 1, y, t);
+            }
+            metric.result(&tally)
+        };
+        assert_eq!(r2(&[0.1; 10], &[0.2; 10]), 0.0);
+        let steps = |from: f64| (0..10).map(|step| from + f64::from(step)).collect::<Vec<_>>();
+        // Σ(y − t)² = 10, Σ(t − mean t)² = 82.5
+        let expected = 1.0 - 10.0 / 82.5;
+        assert!((r2(&steps(0.0), &steps(1.0)) - expected).abs() < 1e-12);
+        assert!((r2(&steps(1e9), &steps(1e9 + 1.0)) - expected).abs() < 1e-12);
+    }
 }

@@ -120,7 +120,7 @@ def numbers(value, digits=13):
     return float(f"{float(value):.{digits}g}")
 
 
-def record(name, spec, sample_weight=False, positive=False):
+def record(name, spec, sample_weight=False, positive=False, spread=1.0):
     keras.utils.set_random_seed(7)
     outputs = [parts(layer)[1]["units"] for layer in spec["layers"] if parts(layer)[0] == "dense"][-1]
     x, y = rows(outputs, positive)
@@ -129,8 +129,8 @@ def record(name, spec, sample_weight=False, positive=False):
     for arrays in weights_of(model):
         for array_name, variable in arrays.items():
             middle = {"gamma": 1.0, "moving_variance": 1.0}.get(array_name, 0.0)
-            spread = 0.1 if array_name != "kernel" else 0.6
-            variable.assign(np.round(middle + spread * random.uniform(-1, 1, variable.shape), 3))
+            most = spread * (0.1 if array_name != "kernel" else 0.6)
+            variable.assign(np.round(middle + most * random.uniform(-1, 1, variable.shape), 3))
     loss, fields = parts(spec["loss"])
     model.compile(
         optimizer=make_optimizer(spec["optimizer"]),
@@ -186,7 +186,12 @@ def cases():
         "adamax": [{"beta_1": 0.7, "beta_2": 0.95, "epsilon": 1e-4}],
         "adagrad": [{"initial_accumulator_value": 0.5, "epsilon": 1e-3}],
         "adadelta": [{"rho": 0.9, "epsilon": 1e-3}],
-        "rmsprop": [{"momentum": 0.9}, {"centered": True}, {"centered": True, "momentum": 0.5, "rho": 0.8}],
+        "rmsprop": [
+            {"momentum": 0.9},
+            {"centered": True},
+            {"centered": True, "momentum": 0.5, "rho": 0.8},
+            {"centered": True, "rho": 0.0, "learning_rate": 1e-4},
+        ],
     }.items():
         for number, constants in enumerate(variants):
             optimizer = {"type": kind, "learning_rate": 0.02, **constants}
@@ -225,6 +230,8 @@ def cases():
     yield case("one_label_smoothed", LABELS, smooth, adam, counted, positive="labels", sample_weight=True)
     yield case("several_labels", [dense(4, "relu"), dense(3, "sigmoid")], smooth, adam, counted)
     yield case("classes_counted_every_way", metrics=[*counted, "mae", "mse", "rmse", "r2"], sample_weight=True)
+    yield case("classes_of_equal_outputs", optimizer=adam, metrics=counted, spread=0.0)
+    yield case("classes_without_an_output", [dense(4), dense(3, "relu")], "mse", adam, ["accuracy", "f1"])
     penalized = [dense(4, "relu", kernel_l1=0.01, kernel_l2=0.03), dense(3, "softmax", kernel_l1=0.02)]
     yield case("penalties", penalized, optimizer=adam)
     bare = [dense(4, use_bias=False), "batch_normalization", {"type": "activation", "activation": "swish"}]

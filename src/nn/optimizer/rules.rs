@@ -176,10 +176,11 @@ pub(super) struct RmspropRule<F> {
     pub(super) epsilon: F,
 }
 
-/// v − c², which is never negative but for rounding; NaN stays NaN.
+/// v − c², which is never negative but for rounding; NaN stays NaN. c² is rounded as v was: where both are of one gradient
+/// nothing must be left, as ε is far less than a rounding error of a large square.
 #[inline(always)]
 fn spread<F: Float>(v: F, c: F) -> F {
-    F::ZERO.max((-c).mul_add(c, v))
+    F::ZERO.max(v - c * c)
 }
 
 /// m ← momentum·m + step; w ← w − m

@@ -13,7 +13,7 @@ use crate::nn::optimizer::OptimizerState;
 use crate::nn::spec::Plan;
 
 /// Changes whenever the same training would give other bits or a checkpoint another form.
-const NUMERICS_VERSION: u32 = 4;
+const NUMERICS_VERSION: u32 = 5;
 
 /// Everything a training has come to; with plan, samples and options it goes on, bit for bit as if never stopped.
 ///

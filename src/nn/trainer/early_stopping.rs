@@ -35,7 +35,10 @@ impl EarlyStopping {
             .any(|metric| metric.name() == name && metric.more_is_better())
     }
 
-    /// Whether the epoch is the best so far. A figure that is not a number never is.
+    /// Whether the epoch is the best so far. The first always is; after it a figure that is not a number never is, and any
+    /// number is better than that. (In Keras nothing is: a first NaN stays the best.)
+    ///
+    /// Source: `keras/src/callbacks/early_stopping.py`.
     pub(super) fn improves(
         &self,
         watch: &mut Watch,
@@ -46,11 +49,11 @@ impl EarlyStopping {
         let figure = figures.iter().find(|(name, _)| *name == self.monitor);
         let value = figure.map_or(f64::NAN, |(_, value)| *value);
         let value = if self.more_is_better(metrics) { -value } else { value };
-        let improved = value.is_finite() && watch.best.is_none_or(|best| value < best - self.min_delta);
+        let improved = watch.best.is_none_or(|best| value + self.min_delta < best);
         match improved {
             true => {
                 *watch = Watch {
-                    best: Some(value),
+                    best: Some(if value.is_nan() { f64::INFINITY } else { value }),
                     best_epoch: epoch,
                     waited: 0,
                 }
@@ -115,10 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_that_is_not_a_number_is_no_improvement() {
+    fn a_figure_that_is_not_a_number_is_the_best_only_as_long_as_there_is_no_other() {
+        let (nan, two) = (f64::NAN, stopping("val_loss", 2, 0.0));
+        assert_eq!(stops_at(&two, &[nan, 2.0, nan, nan]), (Some(4), 2));
+        assert_eq!(stops_at(&two, &[nan, nan, nan]), (Some(3), 1));
+        assert_eq!(stops_at(&stopping("val_accuracy", 1, 0.0), &[nan, 0.5, 0.6]), (None, 3));
+    }
+
+    #[test]
+    fn the_first_figure_is_the_best_so_far_and_the_least_change_is_added_to_the_new_one() {
         assert_eq!(
-            stops_at(&stopping("val_loss", 2, 0.0), &[f64::NAN, 2.0, f64::NAN, f64::NAN]),
-            (Some(4), 2)
+            stops_at(&stopping("val_loss", 1, 0.0), &[f64::INFINITY, 2.0, 1.0]),
+            (None, 3)
         );
+        // 0.3 + 0.1 is not less than 0.4, though 0.4 − 0.1 is more than 0.3.
+        assert_eq!(stops_at(&stopping("val_loss", 1, 0.1), &[0.4, 0.3, 0.2]), (Some(2), 1));
     }
 }
