@@ -126,7 +126,7 @@ pub(crate) fn checkpoints(bytes: &[u8]) -> bool {
             trainer.step();
         }
     }
-    opened.is_ok()
+    opened.is_ok_and(|checkpoint| checkpoint.into_trained(&plan()).is_ok())
 }
 
 /// A spec with every part that a client may write.

@@ -1,7 +1,7 @@
 """Runs the five workloads with trainyard, JAX and PyTorch in turns and prints one table of medians and ratios.
 
 One process a run; each peer with one thread and with all, of which the better median counts. On a machine with other
-work the medians move from command to command; the ratio of the least times, in parentheses, moves less.
+work the medians move from command to command; the ratio of the least times at any thread count, in parentheses, moves less.
 """
 
 import json

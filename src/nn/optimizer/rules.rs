@@ -180,7 +180,7 @@ pub(super) struct RmspropRule<F> {
 /// nothing must be left, as ε is far less than a rounding error of a large square.
 #[inline(always)]
 fn spread<F: Float>(v: F, c: F) -> F {
-    F::ZERO.max(v - c * c)
+    (v - c * c).max(F::ZERO)
 }
 
 /// m ← momentum·m + step; w ← w − m
@@ -250,5 +250,18 @@ impl<F: Float> Rule<F, 3> for RmspropCenteredMomentumRule<F> {
         let (v, c) = (self.0.mean(v, g * g), self.0.mean(c, g));
         let m = self.0.momentum * m + self.0.step(g, spread(v, c));
         (w - m, [v, c, m])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_of_one_gradient_is_nothing_and_what_is_no_number_stays_none() {
+        let g = 30.1_f32;
+        assert_eq!(spread(g * g, g), 0.0);
+        assert_eq!(spread(1.0_f32, 1.001), 0.0);
+        assert!(spread(f32::INFINITY, 1e30).is_nan());
     }
 }

@@ -20,6 +20,7 @@ pub struct EarlyStopping {
 /// The best value of the watched figure so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Watch {
+    /// Negated where more is better; ∞ for what is not a number.
     best: Option<f64>,
     pub(super) best_epoch: u32,
     /// Epochs since then.
@@ -36,7 +37,7 @@ impl EarlyStopping {
     }
 
     /// Whether the epoch is the best so far. The first always is; after it a figure that is not a number never is, and any
-    /// number is better than that. (In Keras nothing is: a first NaN stays the best.)
+    /// finite one is better than that. (In Keras nothing is: a first NaN stays the best.)
     ///
     /// Source: `keras/src/callbacks/early_stopping.py`.
     pub(super) fn improves(

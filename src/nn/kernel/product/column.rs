@@ -6,9 +6,6 @@ use std::marker::PhantomData;
 use super::lanes::{Lanes, column};
 use super::{Float, Kernel, Level, Stop, Team};
 
-/// Registers of chains that are under way at once.
-const REGISTERS: usize = 4;
-
 /// With fewer rows a register would not be full.
 const FEWEST_ROWS: usize = 8;
 
@@ -71,42 +68,44 @@ struct Rows<'a, F, V>(MatrixColumn<'a, F>, PhantomData<V>);
 impl<F: Float, V: Lanes<F>> Kernel for Rows<'_, F, V> {
     type Output = ();
 
+    /// A step of a chain waits for the one before it: so many chains go at once as registers are full.
     #[inline(always)]
     fn run(mut self) {
-        match self.0.out.len() >= REGISTERS * V::N {
-            true => self.in_registers::<REGISTERS>(),
-            false => self.in_registers::<1>(),
+        match self.0.out.len() / V::N {
+            0 | 1 => self.in_registers::<1>(),
+            2 | 3 => self.in_registers::<2>(),
+            _ => self.in_registers::<4>(),
         }
     }
 }
 
 impl<F: Float, V: Lanes<F>> Rows<'_, F, V> {
-    /// In so many registers at a time, the last of which do some rows again unless all are full.
+    /// In so many registers at a time; the last do some rows again where fewer are left.
     #[inline(always)]
-    fn in_registers<const REGISTERS: usize>(&mut self) {
-        let (rows, height) = (self.0.out.len(), REGISTERS * V::N);
+    fn in_registers<const COUNT: usize>(&mut self) {
+        let (rows, height) = (self.0.out.len(), COUNT * V::N);
         for first in (0..rows).step_by(height) {
             if self.0.stop.is_some_and(Stop::is_asked) {
                 return;
             }
             // SAFETY: only `run_at_level` makes these, where the processor has the instructions.
-            unsafe { self.chains::<REGISTERS>(first.min(rows - height)) };
+            unsafe { self.chains::<COUNT>(first.min(rows - height)) };
         }
     }
 
     /// # Safety
     /// The processor has the instructions of `V`.
     #[inline(always)]
-    unsafe fn chains<const REGISTERS: usize>(&mut self, first: usize) {
+    unsafe fn chains<const COUNT: usize>(&mut self, first: usize) {
         let MatrixColumn {
             matrix, weights, begin, ..
         } = self.0;
-        let (k, height) = (weights.len(), REGISTERS * V::N);
+        let (k, height) = (weights.len(), COUNT * V::N);
         let matrix = matrix[first * k..][..height * k].as_ptr();
         let out = self.0.out[first..][..height].as_mut_ptr();
         // SAFETY: rows and columns are those of `matrix`, `out` has an element for each row; the rest is the caller's promise.
         unsafe {
-            let mut sums = [V::splat(begin); REGISTERS];
+            let mut sums = [V::splat(begin); COUNT];
             let (fours, rest) = weights.as_chunks::<4>();
             for (four, weights) in fours.iter().enumerate() {
                 for (register, sum) in sums.iter_mut().enumerate() {

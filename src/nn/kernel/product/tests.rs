@@ -166,6 +166,8 @@ fn sizes_around_the_blocks_are_the_chain_in_order() {
         [2, 400, 70],
         [70, 200, 1],
         [70, 400, 2],
+        [13, 9, 1],
+        [40, 1, 9],
     ] {
         check::<f32>(shape, &mut workspace);
         check::<f64>(shape, &mut Workspace::serial());
@@ -185,6 +187,8 @@ fn an_empty_inner_side_leaves_the_start_and_an_empty_result_is_nothing() {
         [0, 3, 20],
         [0, 70, 600],
         [60, 0, 90],
+        [50, 0, 1],
+        [50, 1, 0],
     ] {
         check::<f32>(shape, &mut workspace);
     }
